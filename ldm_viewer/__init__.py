@@ -1,0 +1,1 @@
+"""napari plugin: watch an emulator of electron density run beside the truth."""

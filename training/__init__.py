@@ -1,0 +1,1 @@
+"""Runs that make things: simulate, convert, train, roll out, evaluate."""
