@@ -29,6 +29,7 @@ IONS = {
     "velocity": "particles/ions/velocity",
     "force": "observables/ions/force",  # H5MD readers refuse eV/Å as the unit of a particle force
 }
+STEP_TOLERANCE = 1e-3  # of the step; above this, times are not uniform
 CELL_TOLERANCE = 1e-5  # Å; a cell that moves more than this is a variable-cell run
 
 
@@ -37,10 +38,10 @@ class TrajectoryError(ValueError):
 
 
 class Source:
-    """A file opened for reading. Holds metadata in memory; reopens itself after pickling and in a forked process."""
+    """A file opened for reading: metadata in memory, frames on disk. Survives pickling and forking."""
 
     def __init__(self, path: Path, field: str) -> None:
-        """Read and check the metadata of `field` ("density" or "density_all_electron"); raises TrajectoryError."""
+        """Read and check the metadata of `field`, "density" or "density_all_electron"; or TrajectoryError."""
         self.path, self.field = path, field
         self._file: h5py.File | None = None
         self._owner = 0
@@ -109,8 +110,8 @@ class Source:
         data = self._dataset
         if data.ndim not in (4, 5) or 0 in data.shape:
             raise TrajectoryError(
-                f"{self.path.name}: the density has shape {data.shape}; (T, Nx, Ny, Nz), or (T, K, Nx, Ny, Nz) "
-                "for an ensemble, none of them zero, is needed."
+                f"{self.path.name}: the density has shape {data.shape}; (T, Nx, Ny, Nz), or "
+                "(T, K, Nx, Ny, Nz) for an ensemble, none of them zero, is needed."
             )
         self._require_unit(data, "density")
         self.frames, self.grid = data.shape[0], tuple(int(n) for n in data.shape[-3:])
@@ -132,8 +133,8 @@ class Source:
         ions = None if self.species is None else len(self.species)
         if value.shape != (self.frames, ions, 3):
             raise TrajectoryError(
-                f"{self.path.name}: /{location} has shape {value.shape}; {(self.frames, ions, 3)} is needed for "
-                f"{self.frames} frames and {ions} ions (from /particles/ions/species)."
+                f"{self.path.name}: /{location} has shape {value.shape}; {(self.frames, ions, 3)} is needed "
+                f"for {self.frames} frames and {ions} ions (from /particles/ions/species)."
             )
         self._require_unit(value, location.rsplit("/", 1)[-1])
         return True
@@ -143,8 +144,8 @@ class Source:
         unit = unit.decode() if isinstance(unit, bytes) else unit
         if unit != UNITS[quantity]:
             raise TrajectoryError(
-                f"{self.path.name}: {dataset.name} is in {unit or 'no stated unit'}; its `unit` attribute must be "
-                f'"{UNITS[quantity]}".'
+                f"{self.path.name}: {dataset.name} is in {unit or 'no stated unit'}; its `unit` attribute "
+                f'must be "{UNITS[quantity]}".'
             )
 
     def _read_times(self, element: h5py.Group) -> np.ndarray:
@@ -176,8 +177,8 @@ class Source:
         ]
         if boundary != ["periodic"] * 3:
             raise TrajectoryError(
-                f"{self.path.name}: the box is {', '.join(boundary)} along its axes; only cells periodic in all three "
-                "can be used (densities are treated by Fourier transform)."
+                f"{self.path.name}: the box is {', '.join(boundary)} along its axes; only cells periodic in "
+                "all three can be used (densities are treated by Fourier transform)."
             )
         stored = box["edges"]["value"] if isinstance(box["edges"], h5py.Group) else box["edges"]
         self._require_unit(stored, "edges")
@@ -197,8 +198,8 @@ class Source:
         moved = np.abs(edges - edges[0]).max(axis=(1, 2))
         if moved.max() > CELL_TOLERANCE:
             raise TrajectoryError(
-                f"{self.path.name}: the cell changes by {moved.max():.3g} Å (frame {int(moved.argmax())}); only "
-                "constant-volume runs (NVE, NVT) can be used."
+                f"{self.path.name}: the cell changes by {moved.max():.3g} Å (frame {int(moved.argmax())}); "
+                "only constant-volume runs (NVE, NVT) can be used."
             )
 
     def _read_species(self) -> np.ndarray | None:
@@ -217,6 +218,22 @@ class Source:
         return species.astype(np.int64)
 
 
+def uniform_step(times_fs: np.ndarray, name: str) -> float:
+    """The one step between all times in fs; TrajectoryError, naming the frame, when there is no such thing."""
+    if len(times_fs) < 2:
+        raise TrajectoryError(f"{name}: {len(times_fs)} frame(s) have no time step; at least 2 are needed.")
+    steps = np.diff(times_fs)
+    mean = (times_fs[-1] - times_fs[0]) / len(steps)
+    usual = float(np.median(steps))
+    worst = int(np.abs(steps - usual).argmax())
+    if abs(steps[worst] - usual) > STEP_TOLERANCE * usual:
+        raise TrajectoryError(
+            f"{name}: frames are not evenly spaced in time: {steps[worst]:g} fs between frames {worst} and "
+            f"{worst + 1}, {usual:g} fs elsewhere. Take an even part of it with between() or a slice."
+        )
+    return round(float(mean), 9)
+
+
 def _open(path: Path) -> h5py.File:
     """Open for reading; the error says which of the ways of not being a file it is."""
     if not path.is_file():
@@ -232,8 +249,8 @@ def _open(path: Path) -> h5py.File:
             ) from error
         if not h5py.is_hdf5(path):
             raise TrajectoryError(
-                f"{path.name} ({size:,} bytes) is not an HDF5 file. CUBE, CHGCAR and XSF series are turned into one "
-                "by `ldm convert`."
+                f"{path.name} ({size:,} bytes) is not an HDF5 file. CUBE, CHGCAR and XSF series "
+                "are turned into one by `ldm convert`."
             ) from error
         raise TrajectoryError(f"{path.name} cannot be opened: {error}.") from error
 
@@ -250,7 +267,10 @@ def _read_parameters(file: h5py.File) -> dict[str, Any]:
         return found
     found.update({name: _plain(value) for name, value in group.attrs.items()})
     for name, item in group.items():
-        if isinstance(item, h5py.Dataset) and name not in ("step", "time"):  # where some writers share the time axis
+        if isinstance(item, h5py.Dataset) and name not in (
+            "step",
+            "time",
+        ):  # some writers keep the time axis here
             found[name] = _plain(item[()])
     try:
         unpacked = json.loads(found["provenance"])

@@ -1,7 +1,8 @@
 """Periodic fields on another grid, exactly for what both grids can carry.
 
-A field sampled on N points of a period is its trigonometric polynomial of degree N/2; reading that polynomial at
-M other points is one real (M, N) matrix per axis. Waves beyond the coarser grid's Nyquist wave are dropped.
+A field sampled on N points of a period is a trigonometric polynomial of degree N/2; reading that polynomial
+at M other points is one real (M, N) matrix per axis. Waves beyond the Nyquist wave of the coarser grid are
+dropped.
 """
 
 from __future__ import annotations

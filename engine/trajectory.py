@@ -1,8 +1,8 @@
-"""A trajectory of the electron density: frames of ρ(r) in Å⁻³ on a periodic grid, with the ions where they are known.
+"""A trajectory of the electron density: frames of ρ(r) in Å⁻³ on a periodic grid, with the ions where known.
 
-`Trajectory` is a lazy, immutable view of an H5MD file: opening it reads metadata, slicing, resampling and cutting it
-read nothing, and density is read frame by frame when it is asked for.
-    T frames, K members of an ensemble, N ions, grid (Nx, Ny, Nz); cell rows are lattice vectors in Å; time in fs
+`Trajectory` is a lazy, immutable view of an H5MD file: opening it reads metadata; slicing, resampling and
+cutting read nothing; density is read frame by frame when it is asked for.
+    T frames, K members of an ensemble, N ions, grid (Nx, Ny, Nz); rows of the cell are lattice vectors in Å
 """
 
 from __future__ import annotations
@@ -18,29 +18,28 @@ from typing import Any, Self
 import numpy as np
 
 from engine.elements import composition, formula
-from engine.h5md import IONS, Source, TrajectoryError
+from engine.h5md import IONS, Source, TrajectoryError, uniform_step
 from engine.resample import fourier_resample
-from engine.trajectory_writer import TrajectoryWriter
+from engine.trajectory_writer import TrajectoryWriter, copy_trajectory
 
 __all__ = ["Trajectory", "TrajectoryError", "TrajectoryWriter", "fourier_resample"]
 
 TIME_SLACK_FS = 1e-6  # rounding of a stored time must not move a frame across a cut
-STEP_TOLERANCE = 1e-3  # of the step; above this, times are not uniform
 
 Index = int | slice | Sequence[int] | np.ndarray
 
 
 class Trajectory:
-    """An immutable, lazy view of an H5MD density trajectory. Opening reads metadata only; density is read per frame.
+    """An immutable, lazy view of an H5MD density trajectory: opening reads metadata, density comes per frame.
 
-    Views made by slicing, `between`, `resampled` and `at_member` share one open file. It may be read from any thread,
-    pickled, and used in a forked process.
+    Views made by slicing, `between`, `resampled` and `at_member` share one open file. It may be read from any
+    thread, pickled, and used in a forked process.
     """
 
     def __init__(self, path: str | Path, *, member: int | None = None, field: str = "density") -> None:
         """Open `path`; `member` picks one of an ensemble, `field` may be "density_all_electron".
 
-        Raises TrajectoryError, in words, for what is no HDF5, truncated, foreign, not periodic or inconsistent.
+        Raises TrajectoryError for what is no HDF5, truncated, foreign, not periodic or inconsistent.
         """
         self._source = Source(Path(path), field)
         self._frames = range(self._source.frames)
@@ -67,8 +66,6 @@ class Trajectory:
     def close(self) -> None:
         """Close the file that this view and all its relatives read from."""
         self._source.close()
-
-    # ------------------------------------------------------------------ what is known without reading a density
 
     @property
     def path(self) -> Path:
@@ -103,20 +100,7 @@ class Trajectory:
     @property
     def dt_fs(self) -> float:
         """Uniform time between frames in fs; raises TrajectoryError when there is no such thing."""
-        times = self.times_fs
-        if len(times) < 2:
-            raise TrajectoryError(
-                f"{self.path.name}: {len(times)} frame(s) have no time step; at least 2 are needed."
-            )
-        steps = np.diff(times)
-        mean = (times[-1] - times[0]) / len(steps)
-        worst = int(np.abs(steps - mean).argmax())
-        if abs(steps[worst] - mean) > STEP_TOLERANCE * mean:
-            raise TrajectoryError(
-                f"{self.path.name}: frames are not evenly spaced in time: {steps[worst]:g} fs between frames {worst} and "
-                f"{worst + 1}, {np.median(steps):g} fs elsewhere. Take an even part of it with between() or a slice."
-            )
-        return round(float(mean), 9)
+        return uniform_step(self.times_fs, self.path.name)
 
     @property
     def cell(self) -> np.ndarray:
@@ -135,7 +119,7 @@ class Trajectory:
 
     @property
     def formula(self) -> str:
-        """ "Li32", or "unknown"."""
+        """Li32, or "unknown" without ions."""
         return formula(self.composition)
 
     @property
@@ -148,12 +132,14 @@ class Trajectory:
         """Names that `scalar` knows in this file."""
         return self._source.scalars
 
+    def unit(self, name: str) -> str:
+        """Unit of a scalar, "" where the file does not say."""
+        return self._source.unit(name)
+
     @property
     def storage(self) -> str:
         """Number type on disk, "float16" or "float32"."""
         return self._source.dtype
-
-    # --------------------------------------------------------------------------------------------------- reading
 
     def density(self, index: Index = slice(None)) -> np.ndarray:
         """ρ in Å⁻³ as float32: (n, Nx, Ny, Nz), without n for one frame; (n, K, Nx, Ny, Nz) of an ensemble.
@@ -190,10 +176,8 @@ class Trajectory:
         """One number per frame, (T,): "temperature" in K, "potential_energy" in eV, …, or None."""
         return self._source.series(f"observables/{name}", self._frames) if name in self.scalars else None
 
-    # ------------------------------------------------------------------------------------------------------ views
-
     def __getitem__(self, frames: slice) -> Trajectory:
-        """A sub-range or stride of the frames, lazily; time runs forward. One frame is read by `density(i)`."""
+        """A sub-range or stride of the frames, lazily, forward in time. One frame is `density(i)`."""
         if not isinstance(frames, slice):
             raise TypeError(
                 f"A trajectory is sliced, as in trajectory[10:20]; frame {frames} is density({frames})."
@@ -227,48 +211,19 @@ class Trajectory:
         for start in range(0, last + 1, _positive(step, "window step")):
             yield self[start : start + length]
 
-    # --------------------------------------------------------------------------------------------------- keeping
-
     def save(
         self, path: str | Path, dtype: str = "float16", progress: Callable[[int, int], None] | None = None
     ) -> Path:
         """Write this view as a file of its own, frame by frame, aside and then renamed; returns its path.
 
-        `progress(done, total)` is called after each frame. An all-electron density beside the field is not copied.
+        `progress(done, total)` is called after each frame. A second density beside this one is not copied.
         """
-        if not len(self):
-            raise TrajectoryError(
-                f"No frame of {self.path.name} is left in this view; there is nothing to save."
-            )
-        ions = {"positions": self.positions(), "velocities": self.velocities(), "forces": self.forces()}
-        scalars = {name: self.scalar(name) for name in self.scalars}
-        times = self.times_fs
-        writer = TrajectoryWriter(
-            path,
-            grid=self.grid,
-            cell=self.cell,
-            species=self.species,
-            members=self.members if self.is_ensemble else None,
-            dtype=dtype,
-            parameters=self.parameters,
-            units={name: self._source.unit(name) for name in scalars},
-        )
-        with writer:
-            for i in range(len(self)):
-                writer.append(
-                    self.density(i),
-                    time_fs=float(times[i]),
-                    scalars={name: float(values[i]) for name, values in scalars.items()},
-                    **{name: None if values is None else values[i] for name, values in ions.items()},
-                )
-                if progress is not None:
-                    progress(i + 1, len(self))
-        return Path(path)
+        return copy_trajectory(self, Path(path), dtype, progress)
 
     def digest(self) -> str:
-        """SHA-256 of grid, cell, times and the density of at most 64 evenly spaced frames; as hexadecimal text.
+        """SHA-256 of grid, cell, times and the density of at most 64 evenly spaced frames, in hexadecimal.
 
-        It depends on values, not on how they are stored: a float32 copy of a float16 file has the same digest.
+        It depends on values, not on storage: a float32 copy of a float16 file has the same digest.
         """
         sha = hashlib.sha256()
         for part, kind in (
@@ -280,8 +235,6 @@ class Trajectory:
         for i in np.unique(np.linspace(0, len(self) - 1, min(len(self), 64)).round().astype(int)):
             sha.update(np.ascontiguousarray(self.density(int(i)), dtype="<f4").tobytes())
         return sha.hexdigest()
-
-    # -------------------------------------------------------------------------------------------------- machinery
 
     def _view(self, **changed: Any) -> Trajectory:  # noqa: ANN401
         view = copy.copy(self)
@@ -312,8 +265,8 @@ class Trajectory:
         low, high = frame.min(), frame.max()  # NaN wins both, and fails both comparisons
         if not (low > 0 and high < np.inf):
             raise TrajectoryError(
-                f"{self.path.name}: frame {stored} holds {low:g} to {high:g} Å⁻³{when}; a density here must be "
-                "positive and finite everywhere, because the model works with ln ρ."
+                f"{self.path.name}: frame {stored} holds {low:g} to {high:g} Å⁻³{when}; a density must "
+                "be positive and finite everywhere, because the model works with ln ρ."
             )
 
     def _ions(self, name: str, index: Index) -> np.ndarray | None:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import h5py
 import numpy as np
 
 from engine.h5md import IONS, UNITS, TrajectoryError
+
+if TYPE_CHECKING:
+    from engine.trajectory import Trajectory
 
 SCALAR_UNITS = {
     "temperature": "K",
@@ -31,8 +34,8 @@ SCALAR_UNITS = {
 class TrajectoryWriter:
     """Append frames to `<path>.part`; close() renames it to `path`, abort() removes it.
 
-    As a context manager it closes at the end of the block. An exception aborts, unless frames were written and
-    `keep_partial` is set: then what was written is kept as a complete, shorter trajectory.
+    As a context manager it closes at the end of the block. An exception aborts, unless frames were written
+    and `keep_partial` is set: then what was written is kept as a complete, shorter trajectory.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class TrajectoryWriter:
         keep_partial: bool = False,
         units: Mapping[str, str] | None = None,
     ) -> None:
-        """Lay out the file. `cell` (3, 3) Å; `parameters` anything JSON can say; `units` of scalars of your own."""
+        """Lay out the file. `cell` (3, 3) Å; `parameters` anything JSON can say; `units` of further scalars."""
         self.path, self.part = Path(path), Path(f"{path}.part")
         self.grid = tuple(int(n) for n in grid)
         self.shape = self.grid if members is None else (int(members), *self.grid)
@@ -86,10 +89,10 @@ class TrajectoryWriter:
         scalars: Mapping[str, float] | None = None,
         density_all_electron: np.ndarray | None = None,
     ) -> None:
-        """Add one frame: density Å⁻³ (Nx, Ny, Nz), or (K, Nx, Ny, Nz); positions Å, velocities Å/fs, forces eV/Å (N, 3).
+        """Add a frame: density Å⁻³ (Nx, Ny, Nz) or (K, Nx, Ny, Nz); (N, 3) in Å, Å/fs, eV/Å of the ions.
 
-        Raises TrajectoryError, and writes nothing, for NaN, ρ ≤ 0, a time that does not increase, or a frame that
-        brings other quantities than the first one did.
+        Raises TrajectoryError, and writes nothing, for NaN, ρ ≤ 0, a time that does not increase, or a frame
+        that brings other quantities than the first one did.
         """
         if self._file is None:
             raise TrajectoryError(f"{self.path.name} has been closed; no frame can be added to it.")
@@ -127,6 +130,12 @@ class TrajectoryWriter:
         if not self.frames:
             self.abort()
             raise TrajectoryError(f"No frame was written; {self.path.name} has not been made.")
+        for column in (
+            *self._columns.values(),
+            *(self._file[f"observables/density/{n}"] for n in ("step", "time")),
+        ):
+            if len(column) > self.frames:  # an interrupt in the middle of append() leaves half a frame
+                column.resize(self.frames, axis=0)
         self._file.close()
         self._file = None
         os.replace(self.part, self.path)
@@ -177,14 +186,15 @@ class TrajectoryWriter:
         low, high = density.min(), density.max()  # NaN wins both, and fails both comparisons
         if not (low > 0 and high < np.inf):
             raise TrajectoryError(
-                f"Frame {self.frames}: the {name} runs from {low:g} to {high:g} Å⁻³; it must be positive and finite."
+                f"Frame {self.frames}: the {name} runs from {low:g} to {high:g} Å⁻³; it must be "
+                "positive and finite."
             )
         with np.errstate(over="ignore", under="ignore"):
             stored = density.astype(self.dtype)
         if not (stored.min() > 0 and stored.max() < np.inf):
             raise TrajectoryError(
-                f"Frame {self.frames}: the {name} runs from {low:g} to {high:g} Å⁻³, more than {self.dtype} can hold"
-                + ("; write float32." if self.dtype == np.float16 else ".")
+                f"Frame {self.frames}: the {name} runs from {low:g} to {high:g} Å⁻³, more than "
+                f"{self.dtype} can hold" + ("; write float32." if self.dtype == np.float16 else ".")
             )
         return stored
 
@@ -194,8 +204,8 @@ class TrajectoryWriter:
         values = np.asarray(values, dtype=np.float32)
         if values.shape != (len(self.species), 3) or not np.isfinite(values).all():
             raise TrajectoryError(
-                f"Frame {self.frames}: the {name} must be {len(self.species)} × 3 finite numbers; its shape is "
-                f"{values.shape} with {int((~np.isfinite(values)).sum())} not finite."
+                f"Frame {self.frames}: the {name} must be {len(self.species)} × 3 finite numbers; its shape "
+                f"is {values.shape} with {int((~np.isfinite(values)).sum())} not finite."
             )
         return values
 
@@ -203,9 +213,12 @@ class TrajectoryWriter:
         known = set(self._columns) - {"particles/ions/box/edges"}
         if self.frames and set(row) != known:
             raise TrajectoryError(
-                f"Frame {self.frames} brings {sorted(set(row) - known)} too much and lacks {sorted(known - set(row))}: "
-                "every frame must hold the same quantities."
+                f"Frame {self.frames} brings {sorted(set(row) - known)} too much and lacks "
+                f"{sorted(known - set(row))}: every frame must hold the same quantities."
             )
+        for location in set(row) & known:
+            if np.shape(row[location]) != self._columns[location].shape[1:]:
+                raise TrajectoryError(f"Frame {self.frames}: /{location} changes its shape.")
         for name in row:
             if name.startswith("observables/") and name.count("/") == 1 and "density" not in name:
                 if name.split("/")[1] not in self._units:
@@ -213,11 +226,8 @@ class TrajectoryWriter:
 
     def _put(self, location: str, values: np.ndarray) -> None:
         """Add a row to a quantity, making its H5MD element on first use."""
-        values = np.asarray(values)
         if location not in self._columns:
-            self._columns[location] = self._create(location, values)
-        elif values.shape != self._columns[location].shape[1:]:
-            raise TrajectoryError(f"Frame {self.frames}: /{location} changes its shape to {values.shape}.")
+            self._columns[location] = self._create(location, np.asarray(values))
         _extend(self._columns[location], values)
 
     def _create(self, location: str, values: np.ndarray) -> h5py.Dataset:
@@ -244,6 +254,38 @@ class TrajectoryWriter:
             if shared not in group:
                 group[shared] = self._file[f"observables/density/{shared}"]
         return data
+
+
+def copy_trajectory(
+    view: Trajectory, path: Path, dtype: str, progress: Callable[[int, int], None] | None
+) -> Path:
+    """Write a view of a trajectory to a file of its own, one frame in memory at a time."""
+    if not len(view):
+        raise TrajectoryError(f"No frame of {view.path.name} is left in this view; there is nothing to save.")
+    ions = {"positions": view.positions(), "velocities": view.velocities(), "forces": view.forces()}
+    scalars = {name: view.scalar(name) for name in view.scalars}
+    times = view.times_fs
+    writer = TrajectoryWriter(
+        path,
+        grid=view.grid,
+        cell=view.cell,
+        species=view.species,
+        members=view.members if view.is_ensemble else None,
+        dtype=dtype,
+        parameters=view.parameters,
+        units={name: view.unit(name) for name in scalars},
+    )
+    with writer:
+        for i in range(len(view)):
+            writer.append(
+                view.density(i),
+                time_fs=float(times[i]),
+                scalars={name: float(values[i]) for name, values in scalars.items()},
+                **{name: None if values is None else values[i] for name, values in ions.items()},
+            )
+            if progress is not None:
+                progress(i + 1, len(view))
+    return writer.path
 
 
 def _extend(dataset: h5py.Dataset, values: np.ndarray | float) -> None:
