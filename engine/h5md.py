@@ -219,7 +219,7 @@ class Source:
 
 
 def uniform_step(times_fs: np.ndarray, name: str) -> float:
-    """The one step between all times in fs; TrajectoryError, naming the frame, when there is no such thing."""
+    """The one step between all times in fs; TrajectoryError, naming the frame, when there is none."""
     if len(times_fs) < 2:
         raise TrajectoryError(f"{name}: {len(times_fs)} frame(s) have no time step; at least 2 are needed.")
     steps = np.diff(times_fs)

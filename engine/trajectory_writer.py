@@ -52,7 +52,7 @@ class TrajectoryWriter:
         keep_partial: bool = False,
         units: Mapping[str, str] | None = None,
     ) -> None:
-        """Lay out the file. `cell` (3, 3) Å; `parameters` anything JSON can say; `units` of further scalars."""
+        """Lay out the file. `cell` (3, 3) Å; `parameters` anything JSON can say; `units` of other scalars."""
         self.path, self.part = Path(path), Path(f"{path}.part")
         self.grid = tuple(int(n) for n in grid)
         self.shape = self.grid if members is None else (int(members), *self.grid)
@@ -114,8 +114,8 @@ class TrajectoryWriter:
         for location, values in row.items():
             self._put(location, values)
         self._put("particles/ions/box/edges", self.cell)
-        _extend(self._file["observables/density/step"], self.frames)
-        _extend(self._file["observables/density/time"], time_fs)
+        _extend(self._axes["step"], self.frames)
+        _extend(self._axes["time"], time_fs)
         self.frames, self.last_time_fs = self.frames + 1, float(time_fs)
 
     def flush(self) -> None:
@@ -130,10 +130,7 @@ class TrajectoryWriter:
         if not self.frames:
             self.abort()
             raise TrajectoryError(f"No frame was written; {self.path.name} has not been made.")
-        for column in (
-            *self._columns.values(),
-            *(self._file[f"observables/density/{n}"] for n in ("step", "time")),
-        ):
+        for column in (*self._columns.values(), *self._axes.values()):
             if len(column) > self.frames:  # an interrupt in the middle of append() leaves half a frame
                 column.resize(self.frames, axis=0)
         self._file.close()
@@ -170,10 +167,12 @@ class TrajectoryWriter:
         if self.species is not None:
             file["particles/ions/species"] = self.species
         density = file.create_group("observables/density")
-        density.create_dataset("step", (0,), np.int64, maxshape=(None,), chunks=(1024,))
-        density.create_dataset("time", (0,), np.float64, maxshape=(None,), chunks=(1024,)).attrs["unit"] = (
-            UNITS["time"]
-        )
+        axis = {"shape": (0,), "maxshape": (None,), "chunks": (1024,)}
+        self._axes = {
+            "step": density.create_dataset("step", dtype=np.int64, **axis),
+            "time": density.create_dataset("time", dtype=np.float64, **axis),
+        }
+        self._axes["time"].attrs["unit"] = UNITS["time"]
         file.create_group("parameters")["provenance"] = json.dumps(dict(parameters), default=_jsonable)
 
     def _storable(self, density: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
@@ -234,25 +233,23 @@ class TrajectoryWriter:
         """An element {step, time, value}; step and time are links to those of the density, as H5MD allows."""
         group, name = self._file.require_group(location), location.rsplit("/", 1)[-1]
         field = name.startswith("density")
-        if field:  # one chunk is what one reader wants at once: a frame of one member
-            layout = {"chunks": (1,) + (1,) * (values.ndim - 3) + values.shape[-3:], "shuffle": True}
+        if field:  # one chunk is what a reader wants at once: a frame of one member
+            chunk = (1,) * (values.ndim - 2) + values.shape[-3:]
         else:
-            layout = {
-                "chunks": (max(1, min(1024, 65536 // max(values.nbytes, 1))), *values.shape),
-                "shuffle": True,
-            }
+            chunk = (max(1, min(1024, 65536 // max(values.nbytes, 1))), *values.shape)
         data = group.create_dataset(
             "value",
-            (0, *values.shape),
-            values.dtype,
+            shape=(0, *values.shape),
             maxshape=(None, *values.shape),
+            dtype=values.dtype,
+            chunks=chunk,
             compression="gzip",
-            **layout,
+            shuffle=True,
         )
         data.attrs["unit"] = UNITS["density"] if field else UNITS.get(name) or self._units[name]
-        for shared in ("step", "time"):
+        for shared, axis in self._axes.items():
             if shared not in group:
-                group[shared] = self._file[f"observables/density/{shared}"]
+                group[shared] = axis
         return data
 
 
