@@ -1,0 +1,59 @@
+"""Training data: a time span of a trajectory as normalised fields in memory, states made from it on demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from engine.normalise import LogNormal
+from engine.recipes import DataConfig
+from engine.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Split:
+    """Consecutive, disjoint time spans of one trajectory; training never sees what comes after it."""
+
+    train: Trajectory
+    validation: Trajectory
+    test: Trajectory
+
+
+def split(trajectory: Trajectory, config: DataConfig) -> Split:
+    """Cut by time as in the paper: the first part trains, the last is unseen (Appendix A.1).
+
+    Raises ValueError when the training span cannot hold a single pair of states.
+    """
+    frames, times = len(trajectory), trajectory.times_fs
+    begin = int(np.searchsorted(times, times[0] + config.equilibration_fs))
+    end = round(frames * config.train_fraction)
+    inner = end - round((end - begin) * config.validation_fraction)
+    if inner - begin < config.stride + 2:
+        raise ValueError(
+            f"{frames} frames leave {inner - begin} for training after {config.equilibration_fs:g} fs of "
+            f"equilibration; a stride of {config.stride} needs at least {config.stride + 2}"
+        )
+    return Split(trajectory[begin:inner], trajectory[inner:end], trajectory[end:])
+
+
+class Dataset:
+    """Pairs of states Δτ apart, held as one float32 field per frame (T, Nx, Ny, Nz)."""
+
+    def __init__(self, trajectory: Trajectory, normaliser: LogNormal, stride: int) -> None:
+        self.normaliser, self.stride = normaliser, stride
+        self.field = torch.from_numpy(
+            np.concatenate([normaliser.forward(block) for block in trajectory.blocks(64)])
+        )
+        self.states_total = len(self.field) - 1
+        self.pairs_total = self.states_total - stride
+
+    def states(self, index: torch.Tensor) -> torch.Tensor:
+        """States (B, 2, Nx, Ny, Nz) of frames index + 1, since the first frame has no past (S8)."""
+        current = self.field[index + 1]
+        return torch.stack([current, self.normaliser.rate(self.field[index], current)], dim=1)
+
+    def pairs(self, index: torch.Tensor) -> torch.Tensor:
+        """(2B, 2, Nx, Ny, Nz): the states at `index`, then those Δτ later."""
+        return self.states(torch.cat([index, index + self.stride]))

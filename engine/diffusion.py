@@ -1,0 +1,111 @@
+"""Conditional latent diffusion: schedule (S9), denoiser (S12) and ancestral sampling (S10).
+
+Symbols: z_t noisy next latent at diffusion step t = 0…T−1 (the paper's 1…T), c the current latent, ε noise,
+β_t the variance schedule, ᾱ_t = Π(1 − β). Latents are (B, d) with unit variance per channel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+Noise = Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Denoising diffusion of the next latent."""
+
+    steps: int = 1000
+    """T (paper: 1,000)."""
+    beta_start: float = 1e-4
+    """First β of the linear schedule; the paper is silent, this is Ho et al. (2020)."""
+    beta_end: float = 0.02
+    """Last β, Ho et al. (2020)."""
+    time_dim: int = 128
+    """Dimensions of the sinusoidal embedding of t (paper: 128)."""
+    width: int = 256
+    """Hidden width of the MLP; its weights stay in the cache of one core, which sets the sampling speed."""
+    depth: int = 3
+    """Hidden layers of the MLP."""
+    condition_noise: float = 0.05
+    """Standard deviation of Gaussian noise on c in training, in units of the latent's own: a rollout feeds
+    the model its own slightly wrong latents, so training shows it some."""
+
+
+class Schedule(nn.Module):
+    """Linear variance schedule and the quantities derived from it, in float64 until used (S9)."""
+
+    def __init__(self, config: DiffusionConfig) -> None:
+        super().__init__()
+        self.steps = config.steps
+        betas = torch.linspace(config.beta_start, config.beta_end, config.steps, dtype=torch.float64)
+        alpha_bar = torch.cumprod(1 - betas, 0)
+        before = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
+        self.signal, self.noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        # mean of q(z_{t−1} | z_t, ẑ_0) with ẑ_0 eliminated, and its standard deviation (Ho et al. 2020, eqs. 6, 7, 11)
+        self.shrink = 1 / (1 - betas).sqrt()
+        self.remove = betas / self.noise
+        self.spread = (betas * (1 - before) / (1 - alpha_bar)).sqrt()
+
+    def add_noise(self, z: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """z_t = √ᾱ_t z_0 + √(1 − ᾱ_t) ε, (B, d) with t (B,) (S9)."""
+        signal, scale = (x[t].to(z).view(-1, *(1,) * (z.ndim - 1)) for x in (self.signal, self.noise))
+        return signal * z + scale * noise
+
+    def step(self, z: Tensor, epsilon: Tensor, t: int, noise: Tensor) -> Tensor:
+        """z_{t−1} = (z_t − β_t/√(1 − ᾱ_t) ε)/√(1 − β_t) + σ_t ξ, σ_0 = 0 (S10)."""
+        mean = float(self.shrink[t]) * (z - float(self.remove[t]) * epsilon)
+        return mean + float(self.spread[t]) * noise
+
+
+def time_embedding(t: Tensor, dim: int) -> Tensor:
+    """(sin ωₖt, cos ωₖt), ωₖ = 10⁴^(−2k/dim), (B,) → (B, dim)."""
+    omega = torch.exp(-math.log(1e4) * torch.arange(dim // 2, device=t.device) / (dim // 2))
+    phase = t.float()[:, None] * omega
+    return torch.cat([phase.sin(), phase.cos()], dim=-1)
+
+
+class Denoiser(nn.Module):
+    """ε_θ(z_t, t, c): an MLP over the concatenation of z_t, c and the embedded t (S12)."""
+
+    def __init__(self, config: DiffusionConfig, latent: int) -> None:
+        super().__init__()
+        self.time_dim = config.time_dim
+        widths = [2 * latent + config.time_dim] + [config.width] * config.depth
+        layers = [m for a, b in zip(widths, widths[1:], strict=False) for m in (nn.Linear(a, b), nn.SiLU())]
+        self.net = nn.Sequential(*layers, nn.Linear(config.width, latent))
+
+    def forward(self, z: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        """(B, d), (B,), (B, d) → (B, d)."""
+        return self.net(torch.cat([z, condition, time_embedding(t, self.time_dim).to(z)], dim=-1))
+
+    def conditioned(self, condition: Tensor, steps: int) -> Callable[[Tensor, int], Tensor]:
+        """(z, t) ↦ ε_θ(z, t, c) with everything that depends on c or t alone computed beforehand.
+
+        The first layer is linear in the concatenation, so its shares from c and from each t simply add.
+        """
+        first, rest, d = self.net[0], self.net[1:], condition.shape[-1]
+        for_z, for_c, for_t = first.weight.split([d, d, self.time_dim], dim=1)
+        times = time_embedding(torch.arange(steps, device=condition.device), self.time_dim).to(condition)
+        from_t, from_c = times @ for_t.T, condition @ for_c.T + first.bias
+        for_z = for_z.T.contiguous()
+        return lambda z, t: rest(torch.addmm(from_c + from_t[t], z, for_z))
+
+
+def denoising_loss(denoiser: nn.Module, schedule: Schedule, z: Tensor, c: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    """E‖ε − ε_θ(z_t(τ + Δτ), t, z_0(τ))‖² per component, scalar (S12)."""
+    return (denoiser(schedule.add_noise(z, noise, t), t, c) - noise).square().mean()
+
+
+@torch.no_grad()
+def sample(predict: Callable[[Tensor, int], Tensor], schedule: Schedule, noise: Noise) -> Tensor:
+    """Ancestral sampling z_T ~ N(0, I) → z_0 (S10); `noise()` returns the next standard normal (B, d)."""
+    z = noise()
+    for t in reversed(range(schedule.steps)):
+        z = schedule.step(z, predict(z, t), t, noise())
+    return z

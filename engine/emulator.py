@@ -1,0 +1,148 @@
+"""The bundle a user loads: weights, card and what they need to meet a trajectory.
+
+A folder with `model.safetensors` (tensors only) and `card.json` (plain values): loading runs no code from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from engine.dynamics import LatentDynamics
+from engine.normalise import LogNormal
+from engine.recipes import from_dict, to_dict
+
+if TYPE_CHECKING:
+    from engine.trajectory import Trajectory
+
+FORMAT = "ldm_viewer emulator 1"
+SPACING_TOLERANCE = 0.01
+"""Relative difference of lattice vectors that a model still accepts: far below one voxel over the cell."""
+
+
+class IncompatibleError(ValueError):
+    """A trajectory, or a file, that this emulator cannot serve; the message says what would fit."""
+
+
+class Emulator:
+    """A trained model in the units of the lab: densities in Å⁻³ in and out, time in fs."""
+
+    def __init__(self, model: LatentDynamics, normaliser: LogNormal, card: dict[str, Any], name: str = "") -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.normaliser, self.card = normaliser, card
+        self.recipe = model.recipe
+        self.name = name or self.recipe.name
+        self.grid = tuple(self.recipe.data.grid)
+        self.cell = np.asarray(card["data"]["cell"], dtype=float)
+        self.composition: dict[str, int] | None = card["data"]["composition"]
+        self.delta_fs = normaliser.delta_fs
+        self.stride = self.recipe.data.stride
+        self.dt_fs = self.delta_fs * self.stride
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Emulator:
+        """Open a folder written by a training. Raises IncompatibleError, in words, for anything else."""
+        folder = Path(folder)
+        try:
+            card = json.loads((folder / "card.json").read_text())
+            if card.get("format") != FORMAT:
+                raise IncompatibleError(f"{folder}/card.json has format {card.get('format')!r}, expected {FORMAT!r}")
+            model = LatentDynamics(from_dict(card["recipe"]))
+            model.load_state_dict(load_file(folder / "model.safetensors"))
+            normaliser = LogNormal(**card["normaliser"])
+        except FileNotFoundError as error:
+            raise IncompatibleError(
+                f"{folder} is no emulator: {Path(error.filename).name} is missing (a folder made by `ldm train` has "
+                "model.safetensors and card.json)"
+            ) from None
+        except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+            raise IncompatibleError(f"{folder} is damaged or from another version: {error}") from error
+        return cls(model.to(device), normaliser, card, folder.name)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.model.parameters()).device
+
+    def adapt(self, trajectory: Trajectory) -> Trajectory:
+        """The trajectory on this model's grid and stored time step δ; frames are dropped, never invented.
+
+        Raises IncompatibleError for another composition or cell, or a time step that does not divide δ.
+        """
+        if trajectory.composition and self.composition and trajectory.composition != self.composition:
+            raise IncompatibleError(
+                f"{self.name} was trained on {_formula(self.composition)}, the trajectory holds "
+                f"{_formula(trajectory.composition)}; choose a trajectory of the same composition or train on this one"
+            )
+        scale = np.abs(self.cell).max()
+        if np.abs(trajectory.cell - self.cell).max() > SPACING_TOLERANCE * scale:
+            raise IncompatibleError(
+                f"{self.name} knows the cell {_lengths(self.cell)} Å ({_spacing(self.cell, self.grid)} Å between voxels), "
+                f"the trajectory has {_lengths(trajectory.cell)} Å; a model of a pooled latent draws one cell only"
+            )
+        every = self.delta_fs / trajectory.dt_fs
+        if abs(every - round(every)) > 1e-3 or round(every) < 1:
+            raise IncompatibleError(
+                f"{self.name} needs frames every {self.delta_fs:g} fs, the trajectory has one every "
+                f"{trajectory.dt_fs:g} fs, which does not divide it"
+            )
+        return trajectory[:: round(every)].resampled(self.grid)
+
+    def initial_state(self, trajectory: Trajectory, start: int) -> Tensor:
+        """State (1, 2, Nx, Ny, Nz) of frame `start` ≥ 1 of an adapted trajectory, from it and the one before."""
+        if not 1 <= start < len(trajectory):
+            raise IncompatibleError(
+                f"start frame {start} is outside 1 … {len(trajectory) - 1}: a state needs its frame and the one before"
+            )
+        states = self.normaliser.states(trajectory.density(slice(start - 1, start + 1)))
+        return torch.from_numpy(states).to(self.device)
+
+    @torch.no_grad()
+    def encode(self, states: Tensor) -> Tensor:
+        """(B, 2, Nx, Ny, Nz) → latents (B, d)."""
+        return self.model.autoencoder.encode(states.to(self.device))
+
+    @torch.no_grad()
+    def decode_states(self, latents: Tensor) -> Tensor:
+        """Latents (B, d) → states (B, 2, Nx, Ny, Nz): ρ̃ and its rate."""
+        return self.model.autoencoder.decode(latents)
+
+    def decode(self, latents: Tensor) -> np.ndarray:
+        """Latents (B, d) → densities (B, Nx, Ny, Nz) in Å⁻³."""
+        return self.normaliser.inverse(self.decode_states(latents)[:, 0]).float().cpu().numpy()
+
+
+def save_emulator(folder: Path, model: LatentDynamics, normaliser: LogNormal, card: dict[str, Any]) -> None:
+    """Write weights, then card, each aside and renamed."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "recipe": to_dict(model.recipe),
+        "normaliser": vars(normaliser),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "model.part")
+    (folder / "card.part").write_text(json.dumps(header | card, indent=1) + "\n")
+    os.replace(folder / "model.part", folder / "model.safetensors")
+    os.replace(folder / "card.part", folder / "card.json")
+
+
+def _formula(composition: dict[str, int]) -> str:
+    return "".join(f"{symbol}{count}" for symbol, count in composition.items())
+
+
+def _lengths(cell: np.ndarray) -> str:
+    return " × ".join(f"{length:.3f}" for length in np.linalg.norm(cell, axis=1))
+
+
+def _spacing(cell: np.ndarray, grid: tuple[int, ...]) -> str:
+    return " × ".join(f"{length / n:.3f}" for length, n in zip(np.linalg.norm(cell, axis=1), grid, strict=True))

@@ -1,0 +1,116 @@
+"""Periodic 3-D building blocks; the only file that knows about circular padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Wrap(torch.autograd.Function):
+    """Periodic padding by one voxel on each side, (B, C, Nx, Ny, Nz) → (B, C, Nx + 2, Ny + 2, Nz + 2).
+
+    Torch's own differentiates eight slices per axis, each into a zeroed array of full size: with it, padding
+    took half of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return functional.pad(x, (1,) * 6, mode="circular")
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        for axis in (2, 3, 4):
+            n = gradient.shape[axis] - 2
+            inner = gradient.narrow(axis, 1, n).clone()
+            inner.narrow(axis, n - 1, 1).add_(gradient.narrow(axis, 0, 1))
+            inner.narrow(axis, 0, 1).add_(gradient.narrow(axis, n + 1, 1))
+            gradient = inner
+        return gradient
+
+
+class PeriodicConv(nn.Conv3d):
+    """3×3×3 convolution on a torus."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, Nx, Ny, Nz) → (B, C', Nx/stride, …)."""
+        return super().forward(Wrap.apply(x))
+
+
+def conv(inputs: int, outputs: int, *, stride: int = 1, kernel: int = 3) -> nn.Conv3d:
+    """Convolution on a torus: a periodic shift of the input by `stride` voxels shifts the output by one."""
+    if kernel == 1:
+        return nn.Conv3d(inputs, outputs, 1, stride)
+    return PeriodicConv(inputs, outputs, kernel, stride)
+
+
+class Residual(nn.Module):
+    """x + conv(ELU(conv(ELU(x)))), (B, C, Nx, Ny, Nz); the last convolution starts at zero (identity)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.ELU(), conv(channels, channels), nn.ELU(), conv(channels, channels))
+        nn.init.zeros_(self.body[-1].weight)
+        nn.init.zeros_(self.body[-1].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, Nx, Ny, Nz) → the same."""
+        return x + self.body(x)
+
+
+def down(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    """Strided convolution to half the grid, then residual blocks."""
+    return nn.Sequential(conv(inputs, outputs, stride=2), *(Residual(outputs) for _ in range(blocks)))
+
+
+def up(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    """1×1×1 convolution, nearest upsampling to twice the grid, then residual blocks.
+
+    The channels are reduced before the upsampling: eight times fewer multiplications than after it.
+    """
+    return nn.Sequential(
+        conv(inputs, outputs, kernel=1),
+        nn.Upsample(scale_factor=2, mode="nearest"),
+        *(Residual(outputs) for _ in range(blocks)),
+    )
+
+
+class Standardise(nn.Module):
+    """(z − mean)/std per channel with running statistics over batch (and space), so latents keep unit scale.
+
+    Running rather than batch statistics: a decoder that must tell frames apart cannot bear the jitter that
+    the mean of a small batch adds. Without any, the denoising loss would be made small by shrinking z.
+    """
+
+    def __init__(self, channels: int, momentum: float = 0.02) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, C, …) → the same; in training mode the statistics follow the batch first."""
+        if self.training:
+            self.update(z.detach().float())
+        shape = (1, -1) + (1,) * (z.ndim - 2)
+        return (z - self.mean.view(shape)) * self.var.add(1e-8).rsqrt().view(shape)
+
+    @torch.no_grad()
+    def update(self, z: Tensor) -> None:
+        """Move the running statistics towards those of `z` (B, C, …); the first batches count fully."""
+        over = (0, *range(2, z.ndim))
+        weight = max(self.momentum, 1 / (1 + self.seen.item()))
+        self.mean.lerp_(z.mean(over), weight)
+        self.var.lerp_(z.var(over, unbiased=False), weight)
+        self.seen += 1
+
+    @torch.no_grad()
+    def fix(self, standardised: Tensor) -> None:
+        """Make the statistics exact, given what the present ones return for all the data (n, C, …)."""
+        over = (0, *range(2, standardised.ndim))
+        std = self.var.add(1e-8).sqrt()
+        self.mean += standardised.mean(over) * std
+        self.var.copy_(standardised.var(over, unbiased=False) * std**2)

@@ -1,0 +1,97 @@
+"""Recipes: everything that decides a training, as one frozen dataclass each; the paper's and its ablation.
+
+Command-line flags, forms in the window and the card beside the weights are all made from these fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from cattrs import ClassValidationError, Converter, transform_error
+
+from engine.autoencoder import PooledConfig
+from engine.diffusion import DiffusionConfig
+from engine.losses import LossConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which frames, on which grid."""
+
+    grid: tuple[int, int, int] = (24, 24, 24)
+    """Voxels the model works on; (48, 48, 48) in the paper, 24³ for two cores. Data is Fourier-resampled."""
+    stride: int = 1
+    """Stored time steps from one state to the next, Δτ = stride · δ; the paper forecasts frame by frame."""
+    equilibration_fs: float = 0.0
+    """Time at the start of the file to leave out while the simulation still relaxes, fs."""
+    train_fraction: float = 0.8
+    """Share of the file, from its start, that training may see (paper: 8 ps of 10 ps); the rest is the test."""
+    validation_fraction: float = 0.05
+    """Share at the end of the training span kept for the validation loss."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Optimisation; the paper is silent on all of it."""
+
+    joint_steps: int = 6000
+    """Steps on the full objective (S15), autoencoder and denoiser together."""
+    latent_steps: int = 30000
+    """Steps on the denoiser alone afterwards, on cached latents of the finished encoder: they no longer move."""
+    pairs: int = 8
+    """Pairs (state, next state) per joint step; both states of a pair are reconstructed."""
+    latent_pairs: int = 256
+    """Pairs per latent step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW, warmed up over 200 steps, then a cosine to zero in each stage."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay."""
+    clip: float = 1.0
+    """Largest gradient norm."""
+    ema: float = 0.999
+    """Decay of the moving average of the weights; the average is what is evaluated and saved."""
+    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+    """Arithmetic of the joint stage; bf16 is three times faster on processors with AMX and on GPUs."""
+    seed: int = 0
+    """Seed of weights, batches and noise; batch and noise of step n depend on (seed, stage, n) alone."""
+    log_every: int = 10
+    """Steps between rows of log.csv."""
+    checkpoint_every: int = 200
+    """Steps between validations; each also writes what a killed run resumes from."""
+    monitor: Literal["training", "validation"] = "training"
+    """Loss that decides which weights are kept. A pooled code cannot reconstruct an unseen frame, whatever
+    the training, so by the validation loss it would be stopped before it had learnt the training frames."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model and how it is trained."""
+
+    name: str
+    data: DataConfig = field(default_factory=DataConfig)
+    autoencoder: PooledConfig = field(default_factory=PooledConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+PAPER = Recipe("paper")
+RECIPES = {
+    recipe.name: recipe for recipe in (PAPER, replace(PAPER, name="paper-no-sjsd", loss=LossConfig(sjsd=0.0)))
+}
+
+_CONVERTER = Converter(forbid_extra_keys=True)
+
+
+def to_dict(recipe: Recipe) -> dict:
+    """Plain, nested values of a recipe, as they stand in a card."""
+    return _CONVERTER.unstructure(recipe)
+
+
+def from_dict(values: dict) -> Recipe:
+    """A recipe from its plain values; an unknown or ill-typed field raises ValueError naming it."""
+    try:
+        return _CONVERTER.structure(values, Recipe)
+    except ClassValidationError as error:
+        raise ValueError("; ".join(transform_error(error, path="recipe"))) from None

@@ -1,0 +1,23 @@
+"""What ships with the package: a real excerpt of AIMD and the emulators trained on it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+DEFAULT = "paper"
+
+
+def sample_path(name: str) -> Path:
+    """Path of a file in `sample_data`: "li32_train.h5" or "li32_test.h5"."""
+    path = Path(str(files("sample_data") / name))
+    if not path.exists():
+        raise FileNotFoundError(f"no sample {name!r}; there are {sorted(p.name for p in path.parent.glob('*.h5'))}")
+    return path
+
+
+def shipped() -> dict[str, Path]:
+    """Name → folder of the emulators in `sample_data`, the default first."""
+    root = Path(str(files("sample_data") / "emulators"))
+    folders = sorted(p.parent for p in root.glob("*/card.json"))
+    return {p.name: p for p in sorted(folders, key=lambda p: p.name != DEFAULT)}

@@ -1,0 +1,262 @@
+"""One training loop, a generator of events; a progress bar, a window and a test all drive it.
+
+    for event in train(RECIPES["paper"], Trajectory("md.h5"), Path("runs/paper")):
+        ...                                  # stop at any event: what is best so far lies in the folder
+
+The folder holds `model.safetensors` + `card.json` (the emulator, best so far), `log.csv` (losses) and
+`state.safetensors` (what a killed run resumes from, to the same losses).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from engine.dataset import Dataset, split
+from engine.dynamics import LatentDynamics, Losses
+from engine.emulator import save_emulator
+from engine.normalise import LogNormal
+from engine.provenance import code_version, describe_data, describe_hardware
+from engine.recipes import Recipe
+from engine.runstate import Log, load_state, pack_moments, save_state, unpack_moments
+from engine.trajectory import Trajectory
+
+WARMUP = 200
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Losses of one logged step; `step` of `steps` counts through all stages."""
+
+    stage: str
+    step: int
+    steps: int
+    losses: dict[str, float]
+    learning_rate: float
+    samples_per_s: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A validation; `best` says that its weights became the emulator in `folder`."""
+
+    stage: str
+    step: int
+    training: dict[str, float]
+    validation: dict[str, float]
+    best: bool
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training: `losses(model, index, generator)` of pairs drawn from `training`."""
+
+    name: str
+    steps: int
+    batch: int
+    precision: str
+    losses: Callable[[LatentDynamics, Tensor, torch.Generator, bool], Losses]
+    parameters: Callable[[LatentDynamics], list[torch.nn.Parameter]]
+
+
+def train(
+    recipe: Recipe, trajectory: Trajectory, folder: Path, *, device: str = "auto"
+) -> Iterator[Progress | Checkpoint]:
+    """Train `recipe` on the first part of `trajectory`, resuming whatever `folder` holds.
+
+    Raises ValueError in words for data or a folder that do not fit the recipe.
+    """
+    run = Run(recipe, trajectory, Path(folder), device)
+    for number, stage in enumerate(run.stages):
+        if number >= run.stage:
+            yield from run.fit(number, stage)
+
+
+class Run:
+    """Data, model and optimiser of one training, and where it stands."""
+
+    def __init__(self, recipe: Recipe, trajectory: Trajectory, folder: Path, device: str) -> None:
+        self.recipe, self.folder = recipe, folder
+        self.accelerator = device
+        folder.mkdir(parents=True, exist_ok=True)
+        resampled = trajectory.resampled(recipe.data.grid)
+        parts = split(resampled, recipe.data)
+        self.normaliser = LogNormal.fit(parts.train.blocks(64), trajectory.dt_fs)
+        self.training = Dataset(parts.train, self.normaliser, recipe.data.stride)
+        enough = len(parts.validation) > recipe.data.stride + 2
+        self.validation = Dataset(parts.validation, self.normaliser, recipe.data.stride) if enough else None
+        self.about = describe_data(trajectory, parts)
+        torch.manual_seed(recipe.training.seed)
+        self.model = LatentDynamics(recipe)
+        decay = recipe.training.ema
+        self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        self.stage, self.step, self.best, self.seconds = 0, 0, math.inf, 0.0
+        self.moments: dict[str, Tensor] = {}
+        load_state(self)
+        self.log = Log(folder / "log.csv", self.steps_done)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The joint objective (S15), then the denoiser alone on the finished encoder's latents."""
+        t = self.recipe.training
+        return [
+            Stage("joint", t.joint_steps, t.pairs, t.precision, self.joint, lambda m: list(m.parameters())),
+            Stage("latent", t.latent_steps, t.latent_pairs, "32-true", self.latent, lambda m: list(m.denoiser.parameters())),
+        ]
+
+    @property
+    def steps_done(self) -> int:
+        """Steps over all stages up to now."""
+        return sum(s.steps for s in self.stages[: self.stage]) + self.step
+
+    def joint(self, model: LatentDynamics, index: Tensor, generator: torch.Generator, unseen: bool) -> Losses:
+        data = self.validation if unseen else self.training
+        return model.joint_losses(data.pairs(index).to(self.fabric.device), generator)
+
+    def latent(self, model: LatentDynamics, index: Tensor, generator: torch.Generator, unseen: bool) -> Losses:
+        latents = self.unseen_latents if unseen else self.latents
+        return model.latent_losses(latents[index], latents[index + self.recipe.data.stride], generator)
+
+    def fit(self, number: int, stage: Stage) -> Iterator[Progress | Checkpoint]:
+        """Run one stage from where it stands; a closed generator first keeps what it has learnt."""
+        if number != self.stage:
+            self.stage, self.step, self.best, self.moments = number, 0, math.inf, {}
+            self.model.load_state_dict(self.ema.module.state_dict())
+        self.fabric = Fabric(accelerator=self.accelerator, devices=1, precision=stage.precision)
+        self.ema.to(self.fabric.device)
+        optimizer = torch.optim.AdamW(
+            stage.parameters(self.model), weight_decay=self.recipe.training.weight_decay
+        )
+        model, optimizer = self.fabric.setup(self.model, optimizer)
+        model.mark_forward_method("joint_losses")
+        model.mark_forward_method("latent_losses")
+        if stage.name == "latent":
+            self.cache_latents()
+        if self.moments:
+            optimizer.load_state_dict(unpack_moments(optimizer, self.moments))
+        yield from self.loop(stage, model, optimizer)
+
+    def loop(self, stage: Stage, model: LatentDynamics, optimizer: torch.optim.Optimizer) -> Iterator[Progress | Checkpoint]:
+        """Step, average, log, validate."""
+        settings, begun, first = self.recipe.training, time.perf_counter() - self.seconds, self.step
+        mark, mark_step = time.perf_counter(), self.step
+        try:
+            while self.step < stage.steps:
+                losses, rate = self.update(stage, model, optimizer)
+                self.step += 1
+                self.seconds = time.perf_counter() - begun
+                if self.step % settings.log_every == 0:
+                    pace = (time.perf_counter() - mark) / (self.step - mark_step)
+                    mark, mark_step = time.perf_counter(), self.step
+                    yield self.report(stage, losses, rate, pace)
+                if self.step % settings.checkpoint_every == 0 or self.step == stage.steps:
+                    yield self.checkpoint(stage, optimizer)
+        except GeneratorExit:
+            if self.step > first and self.step % settings.checkpoint_every:
+                self.checkpoint(stage, optimizer)
+            raise
+
+    def update(self, stage: Stage, model: LatentDynamics, optimizer: torch.optim.Optimizer) -> tuple[Losses, float]:
+        """One optimiser step; its draws depend on (seed, stage, step) alone, so a resumed run repeats it."""
+        settings = self.recipe.training
+        generator = seeded(settings.seed, self.stage, self.step)
+        index = torch.randint(self.training.pairs_total, (stage.batch,), generator=generator)
+        rate = learning_rate(self.step, stage.steps, settings.learning_rate)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        losses = stage.losses(model, index, generator, False)
+        optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(losses["loss"])
+        self.fabric.clip_gradients(model, optimizer, max_norm=settings.clip, error_if_nonfinite=True)
+        optimizer.step()
+        self.ema.update_parameters(self.model)
+        return losses, rate
+
+    def report(self, stage: Stage, losses: Losses, rate: float, pace: float) -> Progress:
+        values = {name: float(value) for name, value in losses.items()}
+        row = {"step": self.steps_done, "stage": stage.name, "seconds": round(self.seconds, 1), "lr": rate}
+        self.log.write(row | values)
+        steps = sum(s.steps for s in self.stages)
+        left = pace * (stage.steps - self.step)
+        return Progress(stage.name, self.steps_done, steps, values, rate, stage.batch / pace, left)
+
+    @torch.no_grad()
+    def validate(self, stage: Stage, data: Dataset, unseen: bool, batches: int = 4) -> dict[str, float]:
+        """Mean losses of the averaged weights on fixed, evenly spread pairs with fixed noise."""
+        model = self.ema.module.eval()
+        picks = torch.linspace(0, data.pairs_total - 1, batches * stage.batch).long()
+        sums: dict[str, float] = {}
+        for number, index in enumerate(picks.chunk(batches)):
+            with self.fabric.autocast():
+                losses = stage.losses(model, index, seeded(number), unseen)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / batches
+        return sums
+
+    def checkpoint(self, stage: Stage, optimizer: torch.optim.Optimizer) -> Checkpoint:
+        """Validate, keep the best emulator, write what a killed run resumes from."""
+        training = self.validate(stage, self.training, False)
+        validation = self.validate(stage, self.validation, True) if self.validation else {}
+        use = validation if validation and self.recipe.training.monitor == "validation" else training
+        best = use["loss"] < self.best
+        if best:
+            self.best = use["loss"]
+            self.keep(training, validation)
+        if validation:
+            row = {"step": self.steps_done, "stage": stage.name, "seconds": round(self.seconds, 1)}
+            self.log.write(row | {"training": training["loss"], "validation": validation["loss"]})
+        self.moments = pack_moments(optimizer)
+        save_state(self)
+        return Checkpoint(stage.name, self.steps_done, training, validation, best, self.folder)
+
+    def keep(self, training: dict[str, float], validation: dict[str, float]) -> None:
+        """Write the averaged weights as the emulator of this folder."""
+        state = {"stage": self.stages[self.stage].name, "step": self.steps_done, "seconds": round(self.seconds)}
+        card = {
+            "data": self.about,
+            "losses": {"training": training, "validation": validation},
+            "training": state | {"hardware": describe_hardware(self.fabric.device), "code": code_version()},
+        }
+        save_emulator(self.folder, self.ema.module, self.normaliser, card)
+
+    @torch.no_grad()
+    def cache_latents(self) -> None:
+        """Encode every training and validation state once; the latent scale becomes exact over the training."""
+        encoder = self.model.autoencoder
+        if self.step == 0:
+            encoder.standardise.fix(self.encode_all(self.training))
+            self.ema.module.load_state_dict(self.model.state_dict())
+        self.latents = self.encode_all(self.training)
+        self.unseen_latents = self.encode_all(self.validation) if self.validation else None
+
+    def encode_all(self, data: Dataset) -> Tensor:
+        """Latents (states, d) of a data set in the order of time."""
+        encoder, device = self.model.autoencoder.eval(), self.fabric.device
+        index = torch.arange(data.states_total)
+        return torch.cat([encoder.encode(data.states(part).to(device)) for part in index.split(64)])
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up over at most a tenth of the stage, then half a cosine to zero."""
+    warmup = min(WARMUP, max(1, steps // 10))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def seeded(*numbers: int) -> torch.Generator:
+    """A generator that depends on all the numbers."""
+    state = int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest())
+    return torch.Generator().manual_seed(state)
