@@ -1,0 +1,88 @@
+"""Where the docks stand in the window, and files dropped on it. Qt's public window API only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+
+from ldm_viewer.reader import is_trajectory
+
+if TYPE_CHECKING:
+    import napari
+
+PLUGIN = "ldm_viewer"
+SIDE = ("S(q)", "Histogram")  # tabs under the panel; the last one is on top
+BELOW = "Slices"  # three images want width: under the canvas
+SLICES_HEIGHT = 270
+SIDE_WIDTH = 340
+
+
+def open_docks(viewer: napari.Viewer, panel: QWidget) -> None:
+    """Open the plots under the panel and the slices under the canvas; open ones stay where they are."""
+    home = _dock_of(panel)
+    if home is None:
+        return
+    window = home.window()
+    if not isinstance(window, QMainWindow):
+        return
+    present = set(window.findChildren(QDockWidget))
+    docks = {name: viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*SIDE, BELOW)}
+    fresh = {name: dock for name, dock in docks.items() if dock not in present}
+    if len(fresh) < len(docks):
+        return
+    window.splitDockWidget(home, fresh[SIDE[0]], Qt.Orientation.Vertical)
+    window.tabifyDockWidget(fresh[SIDE[0]], fresh[SIDE[1]])
+    window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, fresh[BELOW])
+    fresh[SIDE[1]].raise_()
+    window.resizeDocks([fresh[BELOW]], [SLICES_HEIGHT], Qt.Orientation.Vertical)
+    window.resizeDocks([home], [SIDE_WIDTH], Qt.Orientation.Horizontal)
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    parent = widget.parent()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parent()
+    return parent
+
+
+class DropTarget(QObject):
+    """Takes trajectory files dropped on the panel or the canvas before napari asks which reader to use.
+
+    napari's builtin reader claims every .h5 file too and would open a dialog.
+    """
+
+    def __init__(self, panel: QWidget, open_file: Callable[[str], None]) -> None:
+        super().__init__(panel)
+        self._open_file = open_file
+        panel.installEventFilter(self)
+        self._panel = panel
+
+    def watch_window(self) -> None:
+        """Also take what is dropped on the rest of the window."""
+        for child in self._panel.window().findChildren(QWidget):
+            if child.acceptDrops() and child is not self._panel:
+                child.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+        """Accept drags of our files and open them when dropped; leave everything else alone."""
+        if event.type() not in (QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop):
+            return False
+        path = _single_trajectory(event)
+        if path is None:
+            return False
+        event.acceptProposedAction()
+        if event.type() == QEvent.Type.Drop:
+            self._open_file(path)
+        return True
+
+
+def _single_trajectory(event: QEvent) -> str | None:
+    urls = event.mimeData().urls()
+    if len(urls) == 1 and urls[0].isLocalFile():
+        with suppress(OSError):
+            return urls[0].toLocalFile() if is_trajectory(urls[0].toLocalFile()) else None
+    return None

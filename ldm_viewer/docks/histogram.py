@@ -1,0 +1,83 @@
+"""Distribution of the density values P(ρ) of the frame at the slider: truth, forecast and their distance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtWidgets import QLabel
+
+from engine.observables import histogram, value_edges
+from engine.palette import FORECAST, TRUTH
+from engine.scores import jsd
+from ldm_viewer.docks.base import LiveDock, pen, plot
+
+if TYPE_CHECKING:
+    import napari
+
+    from ldm_viewer.state import State
+
+FILL = 60  # of 255
+
+
+class Distributions(NamedTuple):
+    """Edges in Å⁻³ and P in Å³; a curve is None where there is no frame."""
+
+    edges: np.ndarray
+    truth: np.ndarray | None
+    forecast: np.ndarray | None
+
+    @property
+    def distance(self) -> float | None:
+        """JSD in nats."""
+        return None if self.truth is None or self.forecast is None else jsd(self.truth, self.forecast)
+
+
+class HistogramDock(LiveDock):
+    """P(ρ) in bins from 0 to 1.25 × the truth's maximum."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.plot = plot("ρ (Å⁻³)", "P(ρ) (Å³)")
+        self.distance = QLabel("open a trajectory", objectName="jsd")
+        self.layout().addWidget(self.distance)
+        self.layout().addWidget(self.plot, 1)
+        self.curves = {
+            name: self._curve(name, color) for name, color in (("truth", TRUTH), ("forecast", FORECAST))
+        }
+
+    def _curve(self, name: str, color: str) -> pg.PlotCurveItem:
+        fill = pg.mkColor(color)
+        fill.setAlpha(FILL)
+        curve = pg.PlotCurveItem(stepMode="center", fillLevel=0, pen=pen(color), brush=fill, name=name)
+        self.plot.addItem(curve)
+        return curve
+
+    def request(self) -> float:
+        """Largest value to show, Å⁻³."""
+        return self.stage.span[1]
+
+    def compute(self, state: State, request: float) -> Distributions:
+        """Both distributions at the slider."""
+        edges = value_edges(request)
+        return Distributions(
+            edges, *(None if frame is None else histogram(frame, edges) for frame in state.pair())
+        )
+
+    def draw(self, result: Distributions) -> None:
+        """Set the curves and the distance."""
+        for name, values in (("truth", result.truth), ("forecast", result.forecast)):
+            self.curves[name].setVisible(values is not None)
+            if values is not None:
+                self.curves[name].setData(result.edges, values)
+        distance = result.distance
+        self.distance.setText(_sentence(result, distance))
+
+
+def _sentence(result: Distributions, distance: float | None) -> str:
+    if distance is not None:
+        return f"Jensen–Shannon divergence of this frame: <b>{distance:.4f} nats</b>"
+    if result.truth is None and result.forecast is None:
+        return "open a trajectory"
+    return "no truth at this time" if result.truth is None else "no forecast at this time"

@@ -1,0 +1,115 @@
+"""Flat cuts at the slider: truth, forecast and forecast − truth, in Å and with shared limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QRectF, Qt
+from qtpy.QtWidgets import QComboBox, QLabel, QSlider
+
+from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP
+from ldm_viewer.docks.base import LiveDock, label_axes, row
+from ldm_viewer.planes import PLANES, Plane
+
+if TYPE_CHECKING:
+    import napari
+
+    from ldm_viewer.state import State
+
+STEPS = 1000  # of the position slider, over the cell
+DIFFERENCE_SHARE = 0.5  # of the density's range: what the difference's colours span either way
+
+
+class Cuts(NamedTuple):
+    """Three images (across, up) in Å⁻³ and how to place them."""
+
+    plane: Plane
+    cell: np.ndarray
+    position: float
+    truth: np.ndarray | None
+    forecast: np.ndarray | None
+    limits: tuple[float, float]
+
+    @property
+    def difference(self) -> np.ndarray | None:
+        """Forecast − truth."""
+        return None if self.truth is None or self.forecast is None else self.forecast - self.truth
+
+
+class SlicesDock(LiveDock):
+    """Truth | forecast | difference on a plane at right angles to x, y or z."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.plane = QComboBox(objectName="plane")
+        self.plane.addItems(PLANES)
+        self.position = QSlider(Qt.Orientation.Horizontal, objectName="position")
+        self.position.setRange(0, STEPS)
+        self.position.setValue(STEPS // 2)
+        self.position.setMinimumWidth(160)
+        self.where = QLabel()
+        self.plane.currentTextChanged.connect(self.refresh)
+        self.position.valueChanged.connect(self.refresh)
+        self.layout().addWidget(row(QLabel("cut at"), self.plane, self.position, self.where))
+        self.view = pg.GraphicsLayoutWidget()
+        self.view.setBackground(None)
+        self.layout().addWidget(self.view, 1)
+        self._build()
+
+    def _build(self) -> None:
+        self.images = {}
+        for column, name in enumerate(("truth", "forecast", "difference")):
+            cell = self.view.addPlot(row=0, col=2 * column, title=name)
+            cell.setAspectLocked(True)
+            cell.setMenuEnabled(False)
+            cell.hideButtons()
+            self.images[name] = pg.ImageItem(axisOrder="col-major")
+            cell.addItem(self.images[name])
+        self.bar = self._bar(FIELD_COLORMAP, "ρ (Å⁻³)", 3, "truth", "forecast")
+        self.difference_bar = self._bar(DIFFERENCE_COLORMAP, "Δρ (Å⁻³)", 5, "difference")
+
+    def _bar(self, colormap: str, label: str, column: int, *names: str) -> pg.ColorBarItem:
+        colors = pg.colormap.get(colormap, source="matplotlib")
+        bar = pg.ColorBarItem(values=(0, 1), colorMap=colors, label=label, interactive=False, width=12)
+        bar.setImageItem([self.images[name] for name in names])
+        self.view.addItem(bar, 0, column)
+        return bar
+
+    def request(self) -> tuple[str, float, tuple[float, float]]:
+        """Plane, position in fractions of the cell, limits."""
+        return self.plane.currentText(), self.position.value() / STEPS, self.stage.limits
+
+    def compute(self, state: State, request: tuple[str, float, tuple[float, float]]) -> Cuts | None:
+        """The three cuts at the slider."""
+        name, position, limits = request
+        if state.truth is None:
+            return None
+        plane = Plane.named(name)
+        index = plane.index(state.truth.grid, position)
+        cuts = [None if frame is None else plane.cut(frame, index) for frame in state.pair()]
+        along = np.linalg.norm(state.truth.cell[plane.normal])
+        return Cuts(plane, state.truth.cell, index / state.truth.grid[plane.normal] * along, *cuts, limits)
+
+    def draw(self, result: Cuts | None) -> None:
+        """Set images, places and limits."""
+        if result is None:
+            return
+        self.where.setText(f"= {result.position:.2f} Å")
+        low, high = result.limits
+        reach = DIFFERENCE_SHARE * (high - low)
+        self.bar.setLevels((low, high))
+        self.difference_bar.setLevels((-reach, reach))
+        for name, item in self.images.items():
+            self._place(item, getattr(result, name), result)
+
+    @staticmethod
+    def _place(item: pg.ImageItem, values: np.ndarray | None, result: Cuts) -> None:
+        item.setVisible(values is not None)
+        if values is None:
+            return
+        width, height = result.plane.extent(result.cell)
+        item.setImage(values, autoLevels=False)
+        item.setRect(QRectF(0.0, 0.0, width, height))
+        label_axes(item.getViewBox().parentItem(), *result.plane.labels(result.cell))

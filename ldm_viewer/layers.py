@@ -1,0 +1,72 @@
+"""From a `Series` to what napari draws.
+
+Arrays are (T, Nx, Ny, Nz); napari's axes are (time, z, y, x), so that a 2-D view shows x to the right and y
+upwards, and the slider beside time runs through z. World coordinates are fs and Å.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.palette import FIELD_COLORMAP
+from ldm_viewer.frames import Series
+
+AXES = ("time", "z", "y", "x")
+UNITS = ("fs", "angstrom", "angstrom", "angstrom")
+
+
+class ReversedFrames:
+    """Frames (T, Nx, Ny, Nz) seen as (T, Nz, Ny, Nx), without a copy; what napari takes for an array."""
+
+    ndim = 4
+
+    def __init__(self, frames: Any) -> None:
+        self.frames = frames
+        time, nx, ny, nz = frames.shape
+        self.shape = (time, nz, ny, nx)
+        self.dtype = np.dtype(frames.dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        key = key if isinstance(key, tuple) else (key,)
+        if Ellipsis in [k for k in key if not isinstance(k, np.ndarray)]:
+            at = next(i for i, k in enumerate(key) if k is Ellipsis)
+            key = (*key[:at], *[slice(None)] * (4 - len(key) + 1), *key[at + 1 :])
+        picked = np.asarray(self.frames[key[0] if key else slice(None)])
+        swapped = np.swapaxes(picked, -1, -3)
+        return swapped[(slice(None),) * (swapped.ndim - 3) + key[1:]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype=dtype)
+
+
+def placement(series: Series) -> dict[str, Any]:
+    """`scale`, `translate` and `affine` from voxels to world coordinates (fs, Å, Å, Å); any cell."""
+    lengths = np.linalg.norm(series.cell, axis=1)
+    spacing = (lengths / series.grid)[::-1]
+    directions = (series.cell / lengths[:, None])[::-1, ::-1]  # rows and components in the order z, y, x
+    affine = np.eye(5)
+    affine[1:4, 1:4] = directions.T
+    return {
+        "scale": (series.step_fs, *spacing),
+        "translate": (series.start_fs, 0.0, 0.0, 0.0),
+        "affine": affine,
+    }
+
+
+def image(series: Series, name: str, limits: tuple[float, float], **more: Any) -> dict[str, Any]:
+    """Arguments of `viewer.add_image` for a series; limits in Å⁻³."""
+    return {
+        "data": ReversedFrames(series.frames),
+        "name": name,
+        "axis_labels": AXES,
+        "units": UNITS,
+        "contrast_limits": limits,
+        "colormap": FIELD_COLORMAP,
+        **placement(series),
+        **more,
+    }

@@ -1,0 +1,245 @@
+"""The main panel, read like a sentence: data → emulator → start → run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui import widgets
+from napari.utils.notifications import show_error
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from ldm_viewer.arrange import DropTarget, open_docks
+from ldm_viewer.reader import SAMPLE
+from ldm_viewer.stage import stage_of
+from ldm_viewer.state import Setup, State, Status
+from ldm_viewer.words import describe_emulator, describe_run, describe_trajectory
+
+if TYPE_CHECKING:
+    import napari
+
+AUTOSTART = "LDM_VIEWER_AUTOSTART"  # set to 1: open the sample and forecast at once
+SAMPLE_FILE = SAMPLE + "li32_test.h5"
+OTHER = "other folder…"
+RUN_WORDS = {Status.RUNNING: "Pause", Status.PAUSED: "Resume"}
+
+
+class MainPanel(QWidget):
+    """Chooses what to forecast and drives it; opens the other docks beside itself."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.stage = stage_of(napari_viewer)
+        self.session = self.stage.session
+        self._build()
+        self._connect()
+        self.setAcceptDrops(True)
+        self._drops = DropTarget(self, lambda path: self.tell(self.session.open_trajectory, path))
+        self.session.changed.connect(self._on_changed)
+        self._show(self.session.state)
+        QTimer.singleShot(0, self._on_shown)  # the window is put together first
+
+    # ------------------------------------------------------------------------------------------------ form
+
+    def _build(self) -> None:
+        self.data = widgets.FileEdit(name="data", filter="Trajectories (*.h5 *.hdf5 *.h5md)")
+        self.data.choose_btn.text = "Open…"
+        self.sample = widgets.PushButton(
+            text="Sample", tooltip="Liquid lithium that no shipped emulator has seen"
+        )
+        self.data.append(self.sample)
+        self.data_info = widgets.Label(name="data_info", value="")
+        self.emulator = widgets.ComboBox(name="emulator", choices=[OTHER], tooltip="What continues the data")
+        self.emulator_info = widgets.Label(name="emulator_info", value="")
+        self.start_fs = widgets.FloatSpinBox(
+            name="start_fs", tooltip="Time of the frame to start from", max=1e9
+        )
+        self.here = widgets.PushButton(text="At slider", tooltip="Start from the frame that is shown")
+        self.seed = widgets.SpinBox(name="seed", max=2**31 - 1, tooltip="The same seed gives the same film")
+        self.frames = widgets.SpinBox(name="frames", min=1, max=10**6, tooltip="Forecast steps to compute")
+        self.stride = widgets.SpinBox(name="stride", min=1, max=1000, tooltip="Show every n-th forecast step")
+        self.run = widgets.PushButton(name="run", text="Forecast")
+        self.step = widgets.PushButton(name="step", text="Step", tooltip="One more frame, then hold")
+        self.stop = widgets.PushButton(name="stop", text="Stop", tooltip="End this forecast; its frames stay")
+        self.progress = widgets.ProgressBar(name="progress", min=0, max=1, value=0)
+        self.status = widgets.Label(name="status", value="")
+        self.follow = widgets.CheckBox(name="follow", value=True, text="Follow the newest frame")
+        self.form = widgets.Container(widgets=self._rows(), labels=True)
+        self.form.margins = (0, 0, 0, 0)
+        self.setLayout(QVBoxLayout())
+        self.layout().setContentsMargins(6, 4, 6, 4)
+        self.layout().addWidget(self.form.native)
+        self.layout().addStretch()
+
+    def _rows(self) -> list[widgets.Widget]:
+        self.data.label, self.emulator.label = "Data", "Emulator"
+        self.data_info.label = self.emulator_info.label = self.status.label = self.follow.label = ""
+        start = _row("Start at", self.start_fs, widgets.Label(value="fs"), self.here)
+        noise = _row("Seed", self.seed)
+        length = _row("Frames", self.frames, widgets.Label(value="show every"), self.stride)
+        self.progress.label = "Progress"
+        return [
+            self.data,
+            self.data_info,
+            self.emulator,
+            self.emulator_info,
+            start,
+            noise,
+            length,
+            _row("Run", self.run, self.step, self.stop),
+            self.progress,
+            self.status,
+            self.follow,
+        ]
+
+    def _connect(self) -> None:
+        self.data.changed.connect(self._on_path)
+        self.data.line_edit.native.editingFinished.connect(self._on_typed)
+        self.sample.changed.connect(lambda: self.tell(self.session.open_trajectory, SAMPLE_FILE))
+        self.emulator.changed.connect(self._on_emulator)
+        self.here.changed.connect(lambda: self._configure("start_fs", self.session.state.time_fs))
+        for name in ("start_fs", "seed", "frames", "stride"):
+            getattr(self, name).changed.connect(lambda value, name=name: self._configure(name, value))
+        self.run.changed.connect(self._on_run)
+        self.step.changed.connect(lambda: self.tell(self.session.step))
+        self.stop.changed.connect(lambda: self.tell(self.session.stop))
+        self.follow.changed.connect(self.session.set_follow)
+
+    # ------------------------------------------------------------------------------------- panel → session
+
+    def tell(self, command: Callable[..., None], *args: Any, **kwargs: Any) -> bool:
+        """Give a command; what it refuses becomes a notification in words."""
+        try:
+            command(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            show_error(str(error))
+            self._show(self.session.state)
+            return False
+        return True
+
+    def _configure(self, name: str, value: float) -> None:
+        self.tell(self.session.configure, **{name: value})
+
+    def _on_path(self, path: Path) -> None:
+        if path.is_file() and path != self._shown_path():
+            self.tell(self.session.open_trajectory, path)
+
+    def _on_typed(self) -> None:
+        path = Path(self.data.line_edit.value)
+        if path != self._shown_path() and not path.is_file():
+            show_error(f"there is no file {path}")
+            self._show(self.session.state)
+
+    def _shown_path(self) -> Path:
+        trajectory = self.session.state.trajectory
+        return Path() if trajectory is None else trajectory.path
+
+    def _on_emulator(self, name: str) -> None:
+        if name == OTHER:
+            name = self._ask_folder()
+        if not name or not self.tell(self.session.choose_emulator, name):
+            self._show(self.session.state)
+
+    def _ask_folder(self) -> str:
+        from qtpy.QtWidgets import QFileDialog
+
+        return QFileDialog.getExistingDirectory(self, "Folder of an emulator (model.safetensors, card.json)")
+
+    def _on_run(self) -> None:
+        status = self.session.state.status
+        command = {Status.RUNNING: self.session.pause, Status.PAUSED: self.session.resume}
+        self.tell(command.get(status, self.session.start))
+
+    def _on_shown(self) -> None:
+        """Fill the form so that one click forecasts: the file given to napari, or the sample."""
+        if not isalive(self):
+            return
+        state = self.session.state
+        if state.emulator is None and state.emulators:
+            self.tell(self.session.choose_emulator, state.emulators[0])
+        if state.trajectory is None:
+            self.tell(self.session.open_trajectory, self._given_file() or SAMPLE_FILE)
+        open_docks(self._viewer, self)
+        self._drops.watch_window()
+        if os.environ.get(AUTOSTART) == "1":
+            self.tell(self.session.start)
+
+    def _given_file(self) -> str | None:
+        """A trajectory that napari's command line has opened already."""
+        return next(
+            (layer.metadata["ldm_viewer"] for layer in self._viewer.layers if "ldm_viewer" in layer.metadata),
+            None,
+        )
+
+    # ------------------------------------------------------------------------------------- session → panel
+
+    def _on_changed(self, state: State, old: State) -> None:
+        if not isalive(self):
+            self.session.changed.disconnect(self._on_changed, missing_ok=True)
+            return
+        self._show(state)
+        if state.status is Status.FAILED and old.status is not Status.FAILED:
+            show_error(f"the forecast ended: {state.message}")
+        if state.obstacle and state.obstacle != old.obstacle:
+            show_error(state.obstacle)
+
+    def _show(self, state: State) -> None:
+        with _silent(self):
+            if state.trajectory is not None:
+                self.data.line_edit.value = str(state.trajectory.path)
+            self.data_info.value = describe_trajectory(state)
+            self.emulator.choices = [*state.emulators, OTHER]
+            if state.emulator is not None:
+                self.emulator.value = state.chosen
+            self.emulator_info.value = describe_emulator(state)
+            self._show_setup(state.setup, state)
+            self.follow.value = state.follow
+            self.progress.max, self.progress.value = max(state.total, 1), state.ready
+        self.run.text = RUN_WORDS.get(state.status, "Forecast")
+        self.run.enabled = self.step.enabled = state.adapted is not None
+        self.stop.enabled = state.status.active
+        self.here.enabled = state.truth is not None
+        self.status.value = describe_run(state)
+
+    def _show_setup(self, setup: Setup, state: State) -> None:
+        if state.truth is not None:
+            self.start_fs.step = state.adapted.dt_fs if state.adapted is not None else state.truth.step_fs
+        for name in ("start_fs", "seed", "frames", "stride"):
+            getattr(self, name).value = getattr(setup, name)
+
+
+def _row(label: str, *parts: widgets.Widget) -> widgets.Container:
+    holder = widgets.Container(widgets=parts, layout="horizontal", labels=False, label=label)
+    holder.margins = (0, 0, 0, 0)
+    return holder
+
+
+class _silent:
+    """While the form shows the state, its fields do not give commands."""
+
+    def __init__(self, panel: MainPanel) -> None:
+        self._blocks = [
+            field.changed.blocked()
+            for field in (
+                panel.data,
+                panel.emulator,
+                panel.start_fs,
+                panel.seed,
+                panel.frames,
+                panel.stride,
+                panel.follow,
+            )
+        ]
+
+    def __enter__(self) -> None:
+        for block in self._blocks:
+            block.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        for block in self._blocks:
+            block.__exit__(*error)

@@ -1,0 +1,265 @@
+"""What the viewer knows and what can be told to it: no Qt, no napari.
+
+State is a frozen snapshot. Commands replace it and emit `changed(new, old)`; widgets read the snapshot and
+give commands. A worker computes the forecast; `poll()` takes over what is ready.
+"""
+
+from __future__ import annotations
+
+import atexit
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from engine.emulator import Emulator
+from engine.rollout import rollout
+from engine.samples import shipped
+from ldm_viewer.frames import Series
+from ldm_viewer.reader import open_any
+from ldm_viewer.state import State, Status
+from ldm_viewer.worker import ForecastWorker
+
+if TYPE_CHECKING:
+    from engine.rollout import Frame
+    from engine.trajectory import Trajectory
+
+LARGEST_BUFFER = 4 * 2**30  # bytes of forecast kept in memory
+
+
+class SessionError(ValueError):
+    """A command that cannot be carried out now; the text says why and what would help."""
+
+
+class Session:
+    """State and commands of one viewer. `make_rollout` replaces the engine's generator in tests."""
+
+    changed = Signal(State, State)
+
+    def __init__(self, make_rollout: Callable[..., Iterator[Frame]] = rollout) -> None:
+        self._make_rollout = make_rollout
+        self._folders = dict(shipped())
+        self._worker: ForecastWorker | None = None
+        self.state = State(emulators=tuple(self._folders))
+        _open_sessions.add(self)
+
+    # -------------------------------------------------------------------------------------------- choosing
+
+    def open_trajectory(self, path: str | Path) -> None:
+        """Show another trajectory; the forecast of the former one ends. Raises TrajectoryError in words."""
+        trajectory = open_any(path)
+        series = Series.of(trajectory)  # refuses uneven times before anything is replaced
+        self._retire()
+        self._replace(
+            trajectory=trajectory,
+            **self._no_forecast(),
+            **self._fit(trajectory, self.state.emulator),
+            time_fs=series.start_fs,
+        )
+        self._settle_start(series.start_fs)
+
+    def choose_emulator(self, name_or_folder: str | Path) -> None:
+        """Load a shipped emulator by name or any other by folder. Raises IncompatibleError in words."""
+        name = str(name_or_folder)
+        emulator = Emulator.load(self._folders.get(name, Path(name)))
+        self._retire()
+        if name not in self._folders:
+            name = emulator.name if emulator.name not in self._folders else name
+            self._folders[name] = Path(name_or_folder)
+        self._replace(
+            emulator=emulator,
+            chosen=name,
+            emulators=tuple(self._folders),
+            **self._no_forecast(),
+            **self._fit(self.state.trajectory, emulator),
+        )
+        if self.state.truth is not None:
+            self._settle_start(self.state.setup.start_fs)
+
+    def configure(self, **fields: Any) -> None:
+        """Change fields of `Setup` for the next forecast; SessionError names a value that makes no sense."""
+        setup = replace(self.state.setup, **fields)
+        for name in ("frames", "stride"):
+            if getattr(setup, name) < 1:
+                raise SessionError(f"{name} must be at least 1, not {getattr(setup, name)}")
+        if setup.seed < 0:
+            raise SessionError(f"seed must be 0 or more, not {setup.seed}")
+        if setup != self.state.setup:
+            self._replace(setup=setup)
+
+    def look_at(self, time_fs: float) -> None:
+        """Move the slider; looking away from the newest frame ends following it."""
+        newest = self.state.forecast is not None and np.isclose(time_fs, self.state.forecast.end_fs)
+        if time_fs != self.state.time_fs:
+            self._replace(time_fs=float(time_fs), follow=bool(self.state.follow and newest))
+
+    def set_follow(self, follow: bool) -> None:
+        """Go with the newest frame, or stay."""
+        newest = (
+            self.state.forecast.end_fs if follow and self.state.forecast is not None else self.state.time_fs
+        )
+        self._replace(follow=follow, time_fs=newest)
+
+    # -------------------------------------------------------------------------------------------- forecast
+
+    def start(self, *, paused: bool = False) -> None:
+        """Begin a new forecast from `setup`; one that runs is given up."""
+        emulator, adapted, index = self._require_start()
+        setup = self.state.setup
+        buffer = self._buffer(emulator.grid, max(1, setup.frames // setup.stride))
+        self._retire()
+
+        def make_frames() -> Iterator[Frame]:
+            first = emulator.initial_state(adapted, index)
+            return self._make_rollout(
+                emulator, first, len(buffer) * setup.stride, seed=setup.seed, decode_every=setup.stride
+            )
+
+        number = self.state.run + 1
+        self._worker = ForecastWorker(number, make_frames, buffer, paused=paused)
+        shown_step = emulator.stride * setup.stride
+        began = float(adapted.times_fs[index])
+        self._replace(
+            **self._no_forecast(Status.PAUSED if paused else Status.RUNNING),
+            run=number,
+            started_fs=began,
+            step_fs=emulator.dt_fs * setup.stride,
+            total=len(buffer),
+            truth=Series.of(adapted[index % shown_step :: shown_step])
+            if len(adapted) > shown_step
+            else self.state.truth,
+            time_fs=began,
+            follow=True,
+        )
+        self._worker.start()
+
+    def pause(self) -> None:
+        """Hold after the frame under way."""
+        if self._worker is not None and self.state.status is Status.RUNNING:
+            self._worker.pause()
+            self._replace(status=Status.PAUSED)
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        if self._worker is not None and self.state.status is Status.PAUSED:
+            self._worker.resume()
+            self._replace(status=Status.RUNNING, follow=True)
+
+    def step(self) -> None:
+        """One more frame, then hold; begins a forecast if none is under way."""
+        if not self.state.status.active:
+            self.start(paused=True)
+        if self._worker is not None:
+            self._worker.step()
+            self._replace(status=Status.PAUSED, follow=True)
+
+    def stop(self) -> None:
+        """End the forecast; its frames stay."""
+        if self._worker is not None and self.state.status.active:
+            self._worker.stop()
+            self._replace(status=Status.STOPPED)
+
+    def poll(self) -> None:
+        """Take over what the worker has made ready since the last look. Cheap; call it ten times a second."""
+        worker, state = self._worker, self.state
+        if worker is None or worker.number != state.run:
+            return
+        alive, ready = worker.is_alive(), worker.ready  # in this order: a dead worker's count is final
+        news: dict[str, Any] = {}
+        if ready > state.ready:
+            news |= {"forecast": self._forecast(worker.buffer[:ready]), "seconds": worker.seconds}
+            if state.follow:
+                news["time_fs"] = news["forecast"].end_fs
+        if not alive and worker.ident is not None:
+            self._worker = None
+            if worker.error is not None:
+                news |= {"status": Status.FAILED, "message": worker.error}
+            elif state.status.active:
+                news["status"] = Status.FINISHED
+        if news:
+            self._replace(**news)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Stop the worker and wait for it, so that no thread outlives the window."""
+        self._retire(timeout)
+        if self.state.status.active:
+            self._replace(status=Status.STOPPED)
+
+    # ------------------------------------------------------------------------------------------- machinery
+
+    def _replace(self, **changes: Any) -> None:
+        old, self.state = self.state, replace(self.state, **changes)
+        self.changed.emit(self.state, old)
+
+    def _retire(self, timeout: float | None = None) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.stop()
+            if timeout is not None and worker.is_alive():
+                worker.join(timeout)
+
+    @staticmethod
+    def _no_forecast(status: Status = Status.IDLE) -> dict[str, Any]:
+        return {"forecast": None, "status": status, "seconds": 0.0, "message": ""}
+
+    @staticmethod
+    def _fit(trajectory: Trajectory | None, emulator: Emulator | None) -> dict[str, Any]:
+        """`adapted`, `truth` and `obstacle` for a pair of trajectory and emulator."""
+        if trajectory is None:
+            return {"adapted": None, "truth": None, "obstacle": ""}
+        if emulator is None:
+            return {"adapted": None, "truth": Series.of(trajectory), "obstacle": ""}
+        try:
+            adapted = emulator.adapt(trajectory)
+        except ValueError as error:  # IncompatibleError, and what the trajectory itself refuses
+            return {"adapted": None, "truth": Series.of(trajectory), "obstacle": str(error)}
+        return {"adapted": adapted, "truth": Series.of(adapted), "obstacle": ""}
+
+    def _settle_start(self, start_fs: float) -> None:
+        """Keep the start inside the trajectory: the second frame at the earliest, for its time derivative."""
+        truth = self.state.truth
+        earliest = truth.time_at(1)
+        self.configure(start_fs=float(min(max(start_fs, earliest), truth.end_fs)))
+
+    def _require_start(self) -> tuple[Emulator, Trajectory, int]:
+        state = self.state
+        if state.trajectory is None:
+            raise SessionError("there is no trajectory to start from: open one, or take the sample")
+        if state.emulator is None:
+            raise SessionError("no emulator is chosen: pick one from the list, or open its folder")
+        if state.adapted is None:
+            raise SessionError(state.obstacle)
+        series = Series.of(state.adapted)
+        index = series.index_at(state.setup.start_fs)
+        if index is None or index < 1:
+            raise SessionError(
+                f"a forecast cannot start at {state.setup.start_fs:g} fs: "
+                f"choose a frame from {series.time_at(1):g} to {series.end_fs:g} fs"
+            )
+        return state.emulator, state.adapted, index
+
+    @staticmethod
+    def _buffer(grid: tuple[int, int, int], frames: int) -> np.ndarray:
+        size = 4 * frames * int(np.prod(grid))
+        if size > LARGEST_BUFFER:
+            most = frames * LARGEST_BUFFER // size
+            raise SessionError(f"{frames} frames need {size / 2**30:.1f} GiB of memory; show at most {most}")
+        return np.empty((frames, *grid), np.float32)
+
+    def _forecast(self, frames: np.ndarray) -> Series:
+        state = self.state
+        return Series(frames, state.started_fs + state.step_fs, state.step_fs, state.adapted.cell)
+
+
+_open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread inside torch while the interpreter goes down can crash it."""
+    for session in list(_open_sessions):
+        session.close()

@@ -1,0 +1,167 @@
+"""One viewer's stage: its session, the two layers that show it, the slider, and the clock that polls it.
+
+The layers are made once and live as long as the viewer; only their data is swapped, because removing a layer
+that was drawn in 3-D crashes (vispy deletes its program in the wrong OpenGL context).
+"""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+from ldm_viewer.frames import Series, shared_limits
+from ldm_viewer.layers import AXES, ReversedFrames, image, placement
+from ldm_viewer.session import Session
+from ldm_viewer.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import napari
+
+POLL_MS = 80  # a software-rendered frame takes about 25 ms: this leaves the event loop its time
+LINKED = (
+    "contrast_limits",
+    "gamma",
+    "colormap",
+    "rendering",
+    "iso_threshold",
+    "attenuation",
+    "interpolation2d",
+)
+
+_stages: weakref.WeakKeyDictionary[Any, Stage] = weakref.WeakKeyDictionary()
+
+
+def stage_of(viewer: napari.Viewer) -> Stage:
+    """The stage of a viewer, made on first use; panel and docks of one window share it."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    if viewer not in _stages:
+        _stages[viewer] = Stage(viewer, Session())
+    return _stages[viewer]
+
+
+def existing_stage(viewer: napari.Viewer) -> Stage | None:
+    """The stage of a viewer, or None if no widget of ours was opened in it."""
+    return _stages.get(getattr(viewer, "__wrapped__", viewer))
+
+
+class Stage:
+    """Keeps a viewer's layers and slider in step with a session."""
+
+    def __init__(self, viewer: napari.Viewer, session: Session) -> None:
+        self.session = session
+        self._viewer = weakref.ref(viewer)  # the viewer keeps us; we must not keep the viewer
+        self.truth: Any = None
+        self.forecast: Any = None
+        self.span = (0.0, 1.0)  # of the truth's values, Å⁻³
+        self._moving = False
+        session.changed.connect(self._show)
+        viewer.dims.events.current_step.connect(self._on_slider)
+        viewer.layers.events.removed.connect(self._on_removed)
+        self._clock = QTimer()
+        self._clock.timeout.connect(self.session.poll)
+        self._clock.start(POLL_MS)
+        QApplication.instance().aboutToQuit.connect(self.close)
+
+    @property
+    def viewer(self) -> napari.Viewer | None:
+        """The viewer while it lives."""
+        return self._viewer()
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Display limits in Å⁻³ that every view of a density shares: those of the layers."""
+        return tuple(self.truth.contrast_limits) if self.truth is not None else self.span
+
+    def close(self) -> None:
+        """Stop clock and forecast; called when the window goes."""
+        self._clock.stop()
+        self.session.close()
+
+    # ------------------------------------------------------------------------------------ session → viewer
+
+    def _show(self, state: State, old: State) -> None:
+        if self.viewer is None:
+            return
+        with self._quietly():
+            if state.truth is not old.truth and state.truth is not None:
+                self._show_truth(state, new_file=state.trajectory is not old.trajectory)
+            if state.forecast is not old.forecast or state.truth is not old.truth:
+                self._show_forecast(state.forecast)
+            if state.truth is not None:
+                self.viewer.dims.set_point(0, state.time_fs)
+
+    def _show_truth(self, state: State, new_file: bool) -> None:
+        if new_file or self.truth is None:
+            self.span = shared_limits(state.truth)
+        if self.truth is None:
+            self._add_layers(state.truth)
+        else:
+            _swap(self.truth, state.truth)
+            if new_file:
+                self.truth.contrast_limits_range = (0.0, 1.5 * self.span[1])
+                self.truth.contrast_limits = self.span
+                self.viewer.reset_view()
+        if new_file:
+            self.viewer.dims.set_point(1, float(self.truth.extent.world[:, 1].mean()))
+
+    def _show_forecast(self, series: Series | None) -> None:
+        if self.forecast is None:
+            return
+        if series is not None:
+            _swap(self.forecast, series)
+        self.forecast.visible = series is not None
+
+    def _add_layers(self, truth: Series) -> None:
+        viewer = self.viewer
+        empty = Series(np.zeros((1, *truth.grid), np.float32), truth.start_fs, truth.step_fs, truth.cell)
+        self.truth = viewer.add_image(**image(truth, "truth", self.span))
+        self.forecast = viewer.add_image(**image(empty, "forecast", self.span, visible=False))
+        for layer in (self.truth, self.forecast):
+            layer.contrast_limits_range = (0.0, 1.5 * self.span[1])
+        self._link()
+        viewer.dims.axis_labels = AXES
+        viewer.camera.orientation2d = ("up", "right")  # y upwards, as in every textbook
+        viewer.grid.enabled = True
+        viewer.grid.shape = (1, 2)
+        viewer.grid.stride = 1
+        viewer.reset_view()
+
+    def _link(self) -> None:
+        from napari.experimental import link_layers
+
+        link_layers([self.truth, self.forecast], LINKED)
+
+    # ------------------------------------------------------------------------------------ viewer → session
+
+    def _on_slider(self) -> None:
+        if not self._moving and self.truth is not None:
+            self.session.look_at(float(self.viewer.dims.point[0]))
+
+    def _on_removed(self, event: Any) -> None:
+        """The user deleted a layer of ours: forget both, and make a new pair with the next change."""
+        if event.value in (self.truth, self.forecast):
+            self.truth = self.forecast = None
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Our own moves of the slider are not the user's."""
+        before, self._moving = self._moving, True
+        try:
+            yield
+        finally:
+            self._moving = before
+
+
+def _swap(layer: Any, series: Series) -> None:
+    """Give a layer other data; its place first where the number of frames or the grid differ."""
+    layer.data = ReversedFrames(series.frames)
+    for name, value in placement(series).items():
+        if not np.allclose(np.asarray(getattr(layer, name)), value):
+            setattr(layer, name, value)

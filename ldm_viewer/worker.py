@@ -1,0 +1,120 @@
+"""The thread that computes a forecast: no Qt, so that it runs the same in the window and in a test.
+
+It writes frames into a buffer made beforehand and publishes one integer, `ready`. Nobody is called back:
+whoever shows the frames looks when it has time, so a fast emulator cannot flood the event loop.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from engine.rollout import Frame
+
+NICENESS = 10  # on two cores the window must win against the model
+
+
+def step_aside() -> None:
+    """Give this thread a lower priority than the GUI's (Linux only: elsewhere priority is per process)."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+class ForecastWorker(threading.Thread):
+    """Drives a run's generator of frames into `buffer` (n, Nx, Ny, Nz); pause, step, stop act between them.
+
+    `make_frames` is called inside the thread: it may read files and build the first state.
+    """
+
+    def __init__(
+        self,
+        run: int,
+        make_frames: Callable[[], Iterator[Frame]],
+        buffer: np.ndarray,
+        *,
+        paused: bool = False,
+    ) -> None:
+        super().__init__(name=f"forecast-{run}", daemon=True)
+        self.number = run
+        self.buffer = buffer
+        self.ready = 0  # frames of the buffer that are written; only this thread changes it
+        self.seconds = 0.0  # spent computing them
+        self.error: str | None = None
+        self._make_frames = make_frames
+        self._change = threading.Condition()
+        self._allowance = 0.0 if paused else np.inf  # frames that may still be shown before the next pause
+        self._stopped = False
+
+    def run(self) -> None:
+        """Thread body; use `start()`."""
+        step_aside()
+        try:
+            self._leave_a_core()
+            self._consume(self._make_frames())
+        except Exception as error:  # the window reports it in words; a traceback in a thread reaches nobody
+            self.error = str(error) or type(error).__name__
+
+    def pause(self) -> None:
+        """Hold after the frame under way."""
+        self._set_allowance(0.0)
+
+    def resume(self) -> None:
+        """Go on until the end."""
+        self._set_allowance(np.inf)
+
+    def step(self) -> None:
+        """Compute one more frame to show, then hold."""
+        with self._change:
+            self._allowance = 1.0 if np.isinf(self._allowance) else self._allowance + 1.0
+            self._change.notify_all()
+
+    def stop(self) -> None:
+        """End after the frame under way; what is written stays."""
+        with self._change:
+            self._stopped = True
+            self._change.notify_all()
+
+    def _set_allowance(self, frames: float) -> None:
+        with self._change:
+            self._allowance = frames
+            self._change.notify_all()
+
+    def _may_go_on(self) -> bool:
+        with self._change:
+            self._change.wait_for(lambda: self._stopped or self._allowance > 0)
+            return not self._stopped
+
+    def _consume(self, frames: Iterator[Frame]) -> None:
+        while self.ready < len(self.buffer) and self._may_go_on():
+            began = time.perf_counter()
+            frame = next(frames, None)
+            if frame is None:
+                return
+            if frame.density is not None:
+                self._publish(frame)
+            self.seconds += time.perf_counter() - began
+
+    def _publish(self, frame: Frame) -> None:
+        if not np.isfinite(frame.density).all():
+            raise FloatingPointError(
+                f"frame {frame.index} of the forecast is not finite; the run ends before it"
+            )
+        self.buffer[self.ready] = frame.density[0]
+        self.ready += 1
+        with self._change:
+            self._allowance = max(0.0, self._allowance - 1.0)
+
+    @staticmethod
+    def _leave_a_core() -> None:
+        import torch
+
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))  # per thread: the GUI keeps a core
