@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from engine.layers import Residual, Standardise, conv, down, up
+from engine.layers import Residual, Standardise, SubPixel, conv, down, up
 
 
 @dataclass(frozen=True)
 class PooledConfig:
     """Shape of the pooled autoencoder; the paper gives `latent` and leaves the rest open."""
 
-    channels: tuple[int, ...] = (12, 48, 96, 96)
-    """Channels at the full grid and after each halving. 24³ → 3³ in three; the widths put the work at 12³ and
-    6³, where 24³ of a band-limited density has all its information, so that two cores can train it."""
+    channels: tuple[int, ...] = (48, 96, 96)
+    """Channels after each halving of the grid: 24³ → 12³ → 6³ → 3³. Nothing runs at the full grid: at 12³ a
+    band-limited density has nearly all its information, and two cores can train it."""
     blocks: int = 1
     """Residual blocks per level."""
     latent: int = 32
@@ -32,20 +32,23 @@ class PooledAutoencoder(nn.Module):
 
     def __init__(self, config: PooledConfig, grid: tuple[int, int, int]) -> None:
         super().__init__()
-        stride = 2 ** (len(config.channels) - 1)
+        stride = 2 ** len(config.channels)
         if any(n % stride for n in grid):
-            raise ValueError(f"grid {grid} must be a multiple of {stride} = 2^{len(config.channels) - 1} voxels")
+            raise ValueError(f"grid {grid} must be a multiple of {stride} = 2^{len(config.channels)} voxels")
         self.stride = stride
         self.coarse = tuple(n // stride for n in grid)
-        first, *_, last = config.channels
-        pairs = list(zip(config.channels, config.channels[1:], strict=False))
+        first, last = config.channels[0], config.channels[-1]
+        pairs = list(zip((2, *config.channels), config.channels, strict=False))
         self.trunk = nn.Sequential(
-            conv(2, first), *(down(a, b, config.blocks) for a, b in pairs), nn.ELU(), conv(last, config.latent, kernel=1)
+            *(down(a, b, config.blocks) for a, b in pairs), nn.ELU(), conv(last, config.latent, kernel=1)
         )
         self.standardise = Standardise(config.latent)
         self.project = nn.Linear(config.latent, last * math.prod(self.coarse))
         self.branches = nn.Sequential(
-            Residual(last), *(up(b, a, config.blocks) for a, b in reversed(pairs)), nn.ELU(), conv(first, 2)
+            *(Residual(last) for _ in range(config.blocks)),
+            *(up(b, a, config.blocks) for a, b in reversed(pairs[1:])),
+            nn.ELU(),
+            SubPixel(first, 2),
         )
 
     def encode(self, state: Tensor) -> Tensor:

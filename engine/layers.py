@@ -77,6 +77,19 @@ def up(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
     )
 
 
+class SubPixel(nn.Module):
+    """Final convolution that writes the eight voxels of each coarse one: (B, C, N, …) → (B, outputs, 2N, …)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = conv(inputs, 8 * outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, Nx, Ny, Nz) → (B, outputs, 2Nx, 2Ny, 2Nz)."""
+        x = self.conv(x).unflatten(1, (-1, 2, 2, 2))
+        return x.permute(0, 1, 5, 2, 6, 3, 7, 4).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
 class Standardise(nn.Module):
     """(z − mean)/std per channel with running statistics over batch (and space), so latents keep unit scale.
 
