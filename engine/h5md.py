@@ -80,7 +80,7 @@ class Source:
         """Density of one stored frame as float32 Å⁻³, (Nx, Ny, Nz), or (K, Nx, Ny, Nz) of an ensemble."""
         with self.words(f"frame {index}"):
             data = self._dataset[index] if member is None else self._dataset[index, member]
-        return data.astype(np.float32)  # by numpy: HDF5's own float16 conversion is many times slower
+        return data.astype(np.float32, copy=False)  # by numpy: HDF5 converts float16 many times slower
 
     def series(self, location: str, frames: range) -> np.ndarray | None:
         """Any quantity stored per frame, (len(frames), …), or None where the file has none."""
