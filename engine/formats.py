@@ -83,7 +83,11 @@ def read_volume(path: str | Path, unit: Unit = "convention") -> Volume:
             f"{path.name} cannot be read as {kind.upper()}; it is damaged or incomplete "
             f"({type(error).__name__}: {str(error) or 'no detail'})."
         ) from error
-    return _checked(_with_unit(volume, kind, unit), path)
+    _require_finite(volume, path)
+    scaled = _with_unit(volume, kind, unit)
+    if unit == "convention" and kind != "chgcar":
+        _require_possible(scaled, path)
+    return scaled
 
 
 def write_volume(path: str | Path, volume: Volume, kind: Format, comment: str = "electron density") -> Path:
@@ -118,18 +122,21 @@ def _with_unit(volume: Volume, kind: Format, unit: Unit) -> Volume:
     return replace(volume, density=volume.density / bohr() ** 3) if unit == "e/Bohr3" else volume
 
 
-def _checked(volume: Volume, path: Path) -> Volume:
-    """Refuse what cannot be a density whatever one does with it; ρ ≤ 0 is left to who uses it."""
+def _require_finite(volume: Volume, path: Path) -> None:
+    """Refuse what is no field whatever one does with it; ρ ≤ 0 is left to who uses it."""
     bad = int((~np.isfinite(volume.density)).sum())
     if bad:
         raise TrajectoryError(f"{path.name}: {bad} of {volume.density.size} values are not finite numbers.")
+
+
+def _require_possible(volume: Volume, path: Path) -> None:
+    """Notice a field in another unit than the format's by its having more electrons than its ions."""
     if volume.species is not None and volume.electrons > 1.1 * volume.species.sum():
         raise TrajectoryError(
             f"{path.name} integrates to {volume.electrons:.4g} electrons, but its ions have only "
-            f"{volume.species.sum()}: its values are not in the unit they were taken for (6.75 is "
-            "Å³/Bohr³; see --unit)."
+            f"{volume.species.sum()}: its values may be in another unit than the convention of the format. Say "
+            "which with --unit e/A3 or --unit e/Bohr3; what is said is not questioned."
         )
-    return volume
 
 
 # CUBE

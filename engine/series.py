@@ -124,7 +124,7 @@ def lifted(density: np.ndarray, floor: float | None, name: str) -> np.ndarray:
     if share:
         raise TrajectoryError(
             f"{name}: {100 * share:.3g} % of the voxels are zero or negative, the lowest "
-            f"{density.min():.3g} Å⁻³, and ln ρ does not exist there (usual for PAW augmentation and vacuum). "
+            f"{density.min():.3g} Å⁻³, and ln ρ does not exist there (usual for PAW densities and vacuum). "
             "--floor 1e-6 would lift everything below 1e-6 Å⁻³ to that value."
         )
     return density
