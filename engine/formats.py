@@ -134,8 +134,8 @@ def _require_possible(volume: Volume, path: Path) -> None:
     if volume.species is not None and volume.electrons > 1.1 * volume.species.sum():
         raise TrajectoryError(
             f"{path.name} integrates to {volume.electrons:.4g} electrons, but its ions have only "
-            f"{volume.species.sum()}: its values may be in another unit than the convention of the format. Say "
-            "which with --unit e/A3 or --unit e/Bohr3; what is said is not questioned."
+            f"{volume.species.sum()}: its values may be in another unit than its format takes for granted. "
+            "Say which with --unit e/A3 or --unit e/Bohr3; what is said is not questioned."
         )
 
 
