@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from ldm_viewer.reader import is_trajectory
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     import napari
 
 PLUGIN = "ldm_viewer"
-SIDE = ("S(q)", "Histogram")  # tabs under the panel; the last one is on top
+SIDE = ("Histogram", "S(q)")  # tabs under the panel; the first one is on top
 BELOW = "Slices"  # three images want width: under the canvas
-SLICES_HEIGHT = 270
+SLICES_HEIGHT = 350
 SIDE_WIDTH = 340
+SMALLEST = (1280, 800)  # a window that shows all of it without clipping
 
 
 def open_docks(viewer: napari.Viewer, panel: QWidget) -> None:
@@ -36,10 +38,26 @@ def open_docks(viewer: napari.Viewer, panel: QWidget) -> None:
         return
     window.splitDockWidget(home, fresh[SIDE[0]], Qt.Orientation.Vertical)
     window.tabifyDockWidget(fresh[SIDE[0]], fresh[SIDE[1]])
+    window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)  # curves need height
     window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, fresh[BELOW])
-    fresh[SIDE[1]].raise_()
-    window.resizeDocks([fresh[BELOW]], [SLICES_HEIGHT], Qt.Orientation.Vertical)
+    _enlarge(window)
+    QTimer.singleShot(0, lambda: _settle(window, home, fresh))  # sizes hold only once the window is laid out
+
+
+def _enlarge(window: QMainWindow) -> None:
+    """Grow a window that is too small for the docks, as far as the screen goes."""
+    room = window.screen().availableGeometry()
+    wanted = QSize(*SMALLEST).boundedTo(room.size()).expandedTo(window.size())
+    if not window.isMaximized() and not window.isFullScreen() and wanted != window.size():
+        window.resize(wanted)
+
+
+def _settle(window: QMainWindow, home: QDockWidget, docks: dict[str, QDockWidget]) -> None:
+    if not isalive(window):
+        return
+    window.resizeDocks([docks[BELOW]], [SLICES_HEIGHT], Qt.Orientation.Vertical)
     window.resizeDocks([home], [SIDE_WIDTH], Qt.Orientation.Horizontal)
+    docks[SIDE[0]].raise_()
 
 
 def _dock_of(widget: QWidget) -> QDockWidget | None:

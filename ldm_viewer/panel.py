@@ -34,6 +34,7 @@ class MainPanel(QWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
+        self._begin_fs, self._step_fs = 0.0, 1.0  # where the time slider begins, and its step
         self.stage = stage_of(napari_viewer)
         self.session = self.stage.session
         self._build()
@@ -52,7 +53,6 @@ class MainPanel(QWidget):
         self.sample = widgets.PushButton(
             text="Sample", tooltip="Liquid lithium that no shipped emulator has seen"
         )
-        self.data.append(self.sample)
         self.data_info = widgets.Label(name="data_info", value="")
         self.emulator = widgets.ComboBox(name="emulator", choices=[OTHER], tooltip="What continues the data")
         self.emulator_info = widgets.Label(name="emulator_info", value="")
@@ -68,6 +68,8 @@ class MainPanel(QWidget):
         self.stop = widgets.PushButton(name="stop", text="Stop", tooltip="End this forecast; its frames stay")
         self.progress = widgets.ProgressBar(name="progress", min=0, max=1, value=0)
         self.status = widgets.Label(name="status", value="")
+        self.time = widgets.Slider(name="time", readout=False, tooltip="Moment shown in every view")
+        self.time_text = widgets.Label(name="time_text", value="")
         self.follow = widgets.CheckBox(name="follow", value=True, text="Follow the newest frame")
         self.form = widgets.Container(widgets=self._rows(), labels=True)
         self.form.margins = (0, 0, 0, 0)
@@ -77,14 +79,14 @@ class MainPanel(QWidget):
         self.layout().addStretch()
 
     def _rows(self) -> list[widgets.Widget]:
-        self.data.label, self.emulator.label = "Data", "Emulator"
+        self.emulator.label = "Emulator"
         self.data_info.label = self.emulator_info.label = self.status.label = self.follow.label = ""
         start = _row("Start at", self.start_fs, widgets.Label(value="fs"), self.here)
         noise = _row("Seed", self.seed)
         length = _row("Frames", self.frames, widgets.Label(value="show every"), self.stride)
         self.progress.label = "Progress"
         return [
-            self.data,
+            _row("Data", self.data, self.sample),
             self.data_info,
             self.emulator,
             self.emulator_info,
@@ -94,6 +96,7 @@ class MainPanel(QWidget):
             _row("Run", self.run, self.step, self.stop),
             self.progress,
             self.status,
+            _row("Time", self.time, self.time_text),
             self.follow,
         ]
 
@@ -109,6 +112,7 @@ class MainPanel(QWidget):
         self.step.changed.connect(lambda: self.tell(self.session.step))
         self.stop.changed.connect(lambda: self.tell(self.session.stop))
         self.follow.changed.connect(self.session.set_follow)
+        self.time.changed.connect(lambda index: self.session.look_at(self._begin_fs + index * self._step_fs))
 
     # ------------------------------------------------------------------------------------- panel → session
 
@@ -198,6 +202,7 @@ class MainPanel(QWidget):
                 self.emulator.value = state.chosen
             self.emulator_info.value = describe_emulator(state)
             self._show_setup(state.setup, state)
+            self._show_time(state)
             self.follow.value = state.follow
             self.progress.max, self.progress.value = max(state.total, 1), state.ready
         self.run.text = RUN_WORDS.get(state.status, "Forecast")
@@ -211,6 +216,18 @@ class MainPanel(QWidget):
             self.start_fs.step = state.adapted.dt_fs if state.adapted is not None else state.truth.step_fs
         for name in ("start_fs", "seed", "frames", "stride"):
             getattr(self, name).value = getattr(setup, name)
+
+    def _show_time(self, state: State) -> None:
+        """The slider runs over truth and forecast together, in their common step."""
+        shown = [series for series in (state.truth, state.forecast) if series is not None]
+        self.time.enabled = bool(shown)
+        if not shown:
+            return
+        self._begin_fs, self._step_fs = min(series.start_fs for series in shown), state.truth.step_fs
+        last = round((max(series.end_fs for series in shown) - self._begin_fs) / self._step_fs)
+        self.time.max = max(last, 1)
+        self.time.value = min(max(round((state.time_fs - self._begin_fs) / self._step_fs), 0), self.time.max)
+        self.time_text.value = f"{state.time_fs:g} fs"
 
 
 def _row(label: str, *parts: widgets.Widget) -> widgets.Container:
@@ -226,6 +243,7 @@ class _silent:
         self._blocks = [
             field.changed.blocked()
             for field in (
+                panel.time,
                 panel.data,
                 panel.emulator,
                 panel.start_fs,

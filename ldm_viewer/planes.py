@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import zoom
 
 PLANES = ("x", "y", "z")
+FINER = 4  # points per grid point in a picture
 
 
 class Plane(NamedTuple):
@@ -30,14 +32,26 @@ class Plane(NamedTuple):
         axis = density.ndim - 3 + self.normal
         return np.take(density, index % density.shape[axis], axis=axis)
 
+    def picture(self, density: np.ndarray, index: int) -> np.ndarray:
+        """The cut on a finer grid, (4·across, 4·up): periodic cubic splines."""
+        return zoom(self.cut(density, index), FINER, order=3, mode="grid-wrap", grid_mode=True)
+
     def index(self, grid: tuple[int, int, int], position: float) -> int:
         """Grid plane nearest to a position in fractions of the cell, 0 … 1."""
         return int(round(position * grid[self.normal])) % grid[self.normal]
 
-    def extent(self, cell: np.ndarray) -> tuple[float, float]:
-        """Lengths of the cut in Å, across and up; of a slanted cell, along its lattice vectors."""
+    def edges(self, cell: np.ndarray, grid: tuple[int, int, int]) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top of a picture in Å: voxel 0 has its centre at 0.
+
+        Of a slanted cell, along its lattice vectors.
+        """
         lengths = np.linalg.norm(cell, axis=1)
-        return float(lengths[self.across]), float(lengths[self.up])
+        halves = lengths / (2 * np.asarray(grid))
+        return tuple(
+            float(edge)
+            for axis in (self.across, self.up)
+            for edge in (-halves[axis], lengths[axis] - halves[axis])
+        )
 
     def labels(self, cell: np.ndarray) -> tuple[str, str]:
         """Names of the two axes with unit: x, y, z where the cell is a box along them, else a, b, c."""

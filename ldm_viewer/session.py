@@ -21,7 +21,7 @@ from engine.rollout import rollout
 from engine.samples import shipped
 from ldm_viewer.frames import Series
 from ldm_viewer.reader import open_any
-from ldm_viewer.state import State, Status
+from ldm_viewer.state import Setup, State, Status
 from ldm_viewer.worker import ForecastWorker
 
 if TYPE_CHECKING:
@@ -54,13 +54,11 @@ class Session:
         trajectory = open_any(path)
         series = Series.of(trajectory)  # refuses uneven times before anything is replaced
         self._retire()
+        fit = self._fit(trajectory, self.state.emulator)
+        setup = self._settled(fit["truth"], series.start_fs)
         self._replace(
-            trajectory=trajectory,
-            **self._no_forecast(),
-            **self._fit(trajectory, self.state.emulator),
-            time_fs=series.start_fs,
+            trajectory=trajectory, **self._no_forecast(), **fit, setup=setup, time_fs=setup.start_fs
         )
-        self._settle_start(series.start_fs)
 
     def choose_emulator(self, name_or_folder: str | Path) -> None:
         """Load a shipped emulator by name or any other by folder. Raises IncompatibleError in words."""
@@ -70,15 +68,15 @@ class Session:
         if name not in self._folders:
             name = emulator.name if emulator.name not in self._folders else name
             self._folders[name] = Path(name_or_folder)
+        fit = self._fit(self.state.trajectory, emulator)
         self._replace(
             emulator=emulator,
             chosen=name,
             emulators=tuple(self._folders),
             **self._no_forecast(),
-            **self._fit(self.state.trajectory, emulator),
+            **fit,
+            setup=self._settled(fit["truth"], self.state.setup.start_fs),
         )
-        if self.state.truth is not None:
-            self._settle_start(self.state.setup.start_fs)
 
     def configure(self, **fields: Any) -> None:
         """Change fields of `Setup` for the next forecast; SessionError names a value that makes no sense."""
@@ -219,11 +217,11 @@ class Session:
             return {"adapted": None, "truth": Series.of(trajectory), "obstacle": str(error)}
         return {"adapted": adapted, "truth": Series.of(adapted), "obstacle": ""}
 
-    def _settle_start(self, start_fs: float) -> None:
-        """Keep the start inside the trajectory: the second frame at the earliest, for its time derivative."""
-        truth = self.state.truth
-        earliest = truth.time_at(1)
-        self.configure(start_fs=float(min(max(start_fs, earliest), truth.end_fs)))
+    def _settled(self, truth: Series | None, start_fs: float) -> Setup:
+        """The setup with its start inside the trajectory; not its first frame: that has no derivative."""
+        if truth is None or len(truth) < 2:
+            return self.state.setup
+        return replace(self.state.setup, start_fs=float(min(max(start_fs, truth.time_at(1)), truth.end_fs)))
 
     def _require_start(self) -> tuple[Emulator, Trajectory, int]:
         state = self.state

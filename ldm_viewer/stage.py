@@ -11,13 +11,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.experimental import link_layers
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
+from engine.palette import FORECAST, TRUTH
 from ldm_viewer.frames import Series, shared_limits
 from ldm_viewer.layers import AXES, ReversedFrames, image, placement
 from ldm_viewer.session import Session
 from ldm_viewer.state import State
+from ldm_viewer.words import describe_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +99,7 @@ class Stage:
                 self._show_forecast(state.forecast)
             if state.truth is not None:
                 self.viewer.dims.set_point(0, state.time_fs)
+                self.viewer.canvas.overlays.text.text = describe_time(state)
 
     def _show_truth(self, state: State, new_file: bool) -> None:
         if new_file or self.truth is None:
@@ -125,18 +129,10 @@ class Stage:
         self.forecast = viewer.add_image(**image(empty, "forecast", self.span, visible=False))
         for layer in (self.truth, self.forecast):
             layer.contrast_limits_range = (0.0, 1.5 * self.span[1])
-        self._link()
-        viewer.dims.axis_labels = AXES
-        viewer.camera.orientation2d = ("up", "right")  # y upwards, as in every textbook
-        viewer.grid.enabled = True
-        viewer.grid.shape = (1, 2)
-        viewer.grid.stride = 1
-        viewer.reset_view()
-
-    def _link(self) -> None:
-        from napari.experimental import link_layers
-
+            layer.interpolation2d = "linear"
         link_layers([self.truth, self.forecast], LINKED)
+        dress(viewer, self.truth, self.forecast)
+        viewer.reset_view()
 
     # ------------------------------------------------------------------------------------ viewer → session
 
@@ -157,6 +153,19 @@ class Stage:
             yield
         finally:
             self._moving = before
+
+
+def dress(viewer: napari.Viewer, truth: Any, forecast: Any) -> None:
+    """Side by side, named in their colours, y upwards, with axes and a scale bar in Å."""
+    viewer.dims.axis_labels = AXES
+    viewer.camera.orientation2d = ("up", "right")
+    grid, overlays = viewer.canvas.grid, viewer.canvas.overlays
+    grid.enabled, grid.shape, grid.stride, grid.spacing = True, (1, 2), 1, 4
+    for layer, color in ((truth, TRUTH), (forecast, FORECAST)):
+        layer.name_overlay.visible, layer.name_overlay.color = True, color
+    overlays.axes.visible, overlays.axes.size = True, 60
+    overlays.scale_bar.visible = True
+    overlays.text.visible, overlays.text.position = True, "bottom_center"
 
 
 def _swap(layer: Any, series: Series) -> None:

@@ -37,6 +37,14 @@ def describe_run(state: State) -> str:
     return f"{state.status.value}: {state.ready} of {state.total} frames{speed}"
 
 
+def describe_time(state: State) -> str:
+    """2830 fs (start + 14 fs)."""
+    if state.forecast is None:
+        return f"{state.time_fs:g} fs"
+    lead = state.time_fs - state.started_fs
+    return f"{state.time_fs:g} fs (start {'+' if lead >= 0 else '−'} {abs(lead):g} fs)"
+
+
 def _times(numbers: tuple[int, ...]) -> str:
     return "×".join(map(str, numbers)) if len(set(numbers)) > 1 else f"{numbers[0]}³"
 

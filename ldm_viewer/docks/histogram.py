@@ -50,7 +50,9 @@ class HistogramDock(LiveDock):
     def _curve(self, name: str, color: str) -> pg.PlotCurveItem:
         fill = pg.mkColor(color)
         fill.setAlpha(FILL)
-        curve = pg.PlotCurveItem(stepMode="center", fillLevel=0, pen=pen(color), brush=fill, name=name)
+        curve = pg.PlotCurveItem(
+            [0.0, 1.0], [0.0], stepMode="center", fillLevel=0, pen=pen(color), brush=fill, name=name
+        )
         self.plot.addItem(curve)
         return curve
 

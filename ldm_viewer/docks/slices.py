@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QRectF, Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QComboBox, QLabel, QSlider
 
 from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ldm_viewer.state import State
 
 STEPS = 1000  # of the position slider, over the cell
+LEFT, LEFT_BARE, BOTTOM, TITLE = 44, 26, 38, 30  # pixels around an image
 DIFFERENCE_SHARE = 0.5  # of the density's range: what the difference's colours span either way
 
 
@@ -27,6 +29,7 @@ class Cuts(NamedTuple):
 
     plane: Plane
     cell: np.ndarray
+    edges: tuple[float, float, float, float]
     position: float
     truth: np.ndarray | None
     forecast: np.ndarray | None
@@ -60,11 +63,15 @@ class SlicesDock(LiveDock):
 
     def _build(self) -> None:
         self.images = {}
+        self._edges = (0.0, 1.0, 0.0, 1.0)  # of the pictures, Å
         for column, name in enumerate(("truth", "forecast", "difference")):
             cell = self.view.addPlot(row=0, col=2 * column, title=name)
             cell.setAspectLocked(True)
             cell.setMenuEnabled(False)
             cell.hideButtons()
+            cell.setDefaultPadding(0.0)
+            cell.getAxis("left").setWidth(LEFT if column == 0 else LEFT_BARE)
+            cell.getAxis("bottom").setHeight(BOTTOM)
             self.images[name] = pg.ImageItem(axisOrder="col-major")
             cell.addItem(self.images[name])
         self.bar = self._bar(FIELD_COLORMAP, "ρ (Å⁻³)", 3, "truth", "forecast")
@@ -88,9 +95,10 @@ class SlicesDock(LiveDock):
             return None
         plane = Plane.named(name)
         index = plane.index(state.truth.grid, position)
-        cuts = [None if frame is None else plane.cut(frame, index) for frame in state.pair()]
-        along = np.linalg.norm(state.truth.cell[plane.normal])
-        return Cuts(plane, state.truth.cell, index / state.truth.grid[plane.normal] * along, *cuts, limits)
+        cuts = [None if frame is None else plane.picture(frame, index) for frame in state.pair()]
+        cell, grid = state.truth.cell, state.truth.grid
+        position = index / grid[plane.normal] * float(np.linalg.norm(cell[plane.normal]))
+        return Cuts(plane, cell, plane.edges(cell, grid), position, *cuts, limits)
 
     def draw(self, result: Cuts | None) -> None:
         """Set images, places and limits."""
@@ -101,15 +109,37 @@ class SlicesDock(LiveDock):
         reach = DIFFERENCE_SHARE * (high - low)
         self.bar.setLevels((low, high))
         self.difference_bar.setLevels((-reach, reach))
+        if self._edges != result.edges:
+            self._edges = result.edges
+            self._fit_plots()
         for name, item in self.images.items():
             self._place(item, getattr(result, name), result)
 
-    @staticmethod
-    def _place(item: pg.ImageItem, values: np.ndarray | None, result: Cuts) -> None:
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Keep the plots as wide as their images are high."""
+        super().resizeEvent(event)
+        self._fit_plots()
+
+    def _fit_plots(self) -> None:
+        """Give each plot the shape of the cell, so that its axes end where the cell ends."""
+        left, right, bottom, top = self._edges
+        room = max(60, self.view.height() - BOTTOM - TITLE - 20)
+        for name, item in self.images.items():
+            plot = _plot_of(item)
+            axis = LEFT if name == "truth" else LEFT_BARE
+            plot.setMaximumWidth(axis + room * (right - left) / (top - bottom))
+            plot.setRange(xRange=(left, right), yRange=(bottom, top), padding=0)
+
+    def _place(self, item: pg.ImageItem, values: np.ndarray | None, result: Cuts) -> None:
         item.setVisible(values is not None)
         if values is None:
             return
-        width, height = result.plane.extent(result.cell)
+        left, right, bottom, top = result.edges
         item.setImage(values, autoLevels=False)
-        item.setRect(QRectF(0.0, 0.0, width, height))
-        label_axes(item.getViewBox().parentItem(), *result.plane.labels(result.cell))
+        item.setRect(QRectF(left, bottom, right - left, top - bottom))
+        across, up = result.plane.labels(result.cell)
+        label_axes(_plot_of(item), across, up if item is self.images["truth"] else "")
+
+
+def _plot_of(item: pg.ImageItem) -> pg.PlotItem:
+    return item.getViewBox().parentItem()
