@@ -1,0 +1,68 @@
+"""`ldm evaluate`: judge emulators on unseen data, and leave figures, scores.json and a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from engine.emulator import Emulator
+from engine.samples import shipped
+from engine.trajectory import Trajectory
+from training import report, tables
+from training.judge import evaluate, finish
+from training.protocol import Entry, Evaluation, Progress, Protocol
+
+__all__ = ["Entry", "Evaluation", "Progress", "Protocol", "evaluate", "finish", "run"]
+
+
+def run(
+    data: Path,
+    out: Path,
+    models: list[str],
+    protocol: Protocol | None = None,
+    *,
+    train_data: Path | None = None,
+    independent: bool = False,
+    device: str = "auto",
+) -> Evaluation:
+    """Judge `models` (folders, or names of shipped emulators; none means all shipped) on `data`.
+
+    Writes the figures, report.png and scores.json into `out` and prints the table in Markdown.
+    """
+    folders = _folders(models)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    emulators = [Emulator.load(folder, device) for folder in folders]
+    training = Trajectory(train_data) if train_data is not None else None
+    events = evaluate(emulators, Trajectory(data), protocol, train_data=training, independent=independent)
+    with tqdm(unit="frame", dynamic_ncols=True) as bar:
+        evaluation = finish(events, lambda event: _show(bar, event))
+    out.mkdir(parents=True, exist_ok=True)
+    tables.write_scores(out / "scores.json", evaluation)
+    logs = {e.name: report.read_log(folder) for e, folder in zip(emulators, folders, strict=True)}
+    report.write_report(out, evaluation, {name: log for name, log in logs.items() if log})
+    print(tables.markdown(evaluation))
+    return evaluation
+
+
+def _folders(models: list[str]) -> list[Path]:
+    emulators = shipped()
+    folders = [emulators.get(str(model), Path(model)) for model in models] or list(emulators.values())
+    if len({folder.resolve() for folder in folders}) < len(folders) or len({f.name for f in folders}) < len(
+        folders
+    ):
+        raise ValueError(
+            f"models {models} need different names; the name of a folder is the name in the table"
+        )
+    return folders
+
+
+def _show(bar: tqdm, event: Progress) -> None:
+    title = f"{event.name}: {event.stage}"
+    if bar.desc != f"{title}: " or bar.total != event.total:
+        bar.reset(event.total)
+        bar.set_description(title)
+    bar.n = event.done
+    bar.refresh() if event.done == event.total else bar.update(0)

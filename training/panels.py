@@ -1,0 +1,172 @@
+"""The panels that figures are composed of.
+
+Each draws one comparison of truth and free runs into given axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from engine import palette
+from engine.observables import RELAXATION_SHELLS, dynamic_structure_factor
+from engine.recorder import Record
+from training import tables
+from training.protocol import Entry, Evaluation
+
+KINK = 4.0  # Å⁻¹, 2π over the diameter of a lithium atom: the paper's mark in S(q)
+FINEST_LAG_FS = 4.0  # of the curves in plots; scores use their own lags
+
+
+def forecasts(evaluation: Evaluation) -> Iterator[tuple[Entry, str]]:
+    """Models with at least one healthy frame, with their colours."""
+    for index, entry in enumerate(evaluation.models):
+        if entry.runs:
+            yield entry, palette.forecast_color(index)
+
+
+def normalised(plane: np.ndarray, evaluation: Evaluation) -> np.ndarray:
+    """ρ̃ of a plane of ρ in Å⁻³ (S6)."""
+    return (np.log(plane) - evaluation.log_mean) / evaluation.log_std
+
+
+def middles(edges: np.ndarray) -> np.ndarray:
+    """Centres of bins, (bins,)."""
+    return (edges[1:] + edges[:-1]) / 2
+
+
+def values(ax: Axes, evaluation: Evaluation) -> None:
+    """P(ρ) of truth and free runs, with the divergence of each."""
+    truth = evaluation.bench.record
+    ax.stairs(
+        truth.value_density, truth.bins.value, fill=True, color=palette.TRUTH, alpha=0.4, label="AIMD, unseen"
+    )
+    for entry, color in forecasts(evaluation):
+        label = f"{entry.name}, JSD {entry.scores['jsd_nats']:.4f} nats"
+        ax.stairs(entry.runs[0].value_density, truth.bins.value, color=color, lw=1.4, label=label)
+    filled = truth.value_counts.sum(axis=0)
+    ax.set_xlim(0, 1.25 * truth.bins.value[np.flatnonzero(filled)[-1] + 1])
+    ax.set(xlabel="ρ (Å⁻³)", ylabel="P(ρ) (Å³)", title="value distribution")
+    _legend(ax)
+
+
+def structure(ax: Axes, evaluation: Evaluation, kind: Literal["amplitude", "intensity"]) -> None:
+    """S(q) as points per shell, with the kink of the paper marked."""
+    truth = evaluation.bench.record
+    known = ~truth.fine_shell.empty
+    ax.plot(
+        truth.fine_shell.q[known],
+        _curve(truth, kind)[known],
+        "o-",
+        color=palette.TRUTH,
+        ms=4,
+        lw=0.8,
+        label="AIMD",
+    )
+    for entry, color in forecasts(evaluation):
+        there = ~entry.runs[0].fine_shell.empty
+        label = f"{entry.name}, error {entry.scores[f'sq_{kind}_rel_error']:.3f}"
+        q, curve = entry.runs[0].fine_shell.q[there], _curve(entry.runs[0], kind)[there]
+        ax.plot(q, curve, "s-", color=color, ms=3, lw=0.8, label=label)
+    ax.axvline(KINK, color=palette.NEUTRAL, ls=":", lw=1)
+    ax.annotate(
+        "q = 4 Å⁻¹", (KINK, 0.97), xycoords=("data", "axes fraction"), fontsize=8, va="top", rotation=90
+    )
+    unit = "⟨|F(q)|⟩ (e)" if kind == "amplitude" else "⟨|F(q)|²⟩ / Nₑ"
+    ax.set(xlabel="q (Å⁻¹)", ylabel=unit, yscale="log", title=f"structure factor, {kind}")
+    _legend(ax)
+
+
+def relaxation(ax: Axes, evaluation: Evaluation, shell: int) -> None:
+    """F(q,t)/F(q,0) of one shell; frames in random order would drop to zero at once."""
+    bench = evaluation.bench
+    _relaxation_line(ax, bench.record, bench.lags_fs(), shell, palette.TRUTH, "AIMD")
+    for entry, color in forecasts(evaluation):
+        run = entry.runs[0]
+        _relaxation_line(ax, run, entry.bench.lags_fs(len(run)), shell, color, entry.name)
+    low, high = RELAXATION_SHELLS[shell]
+    ax.axhline(0, color=palette.NEUTRAL, lw=0.5)
+    ax.set(xlabel="t (fs)", ylabel="F(q,t) / F(q,0)", title=f"q = {low:g}–{high:g} Å⁻¹", ylim=(-0.6, 1.05))
+
+
+def spectrum(ax: Axes, evaluation: Evaluation, shell: int) -> None:
+    """S(q,ω) of one shell: the cosine transform of F(q,t) under a Hann taper."""
+    bench = evaluation.bench
+    runs = [(bench.record, bench.lags_fs(), palette.TRUTH)]
+    runs += [(e.runs[0], e.bench.lags_fs(len(e.runs[0])), color) for e, color in forecasts(evaluation)]
+    for record, lags, color in runs:
+        if not len(lags):
+            continue
+        times, curve = _fine_relaxation(record, lags)
+        taper = 0.5 + 0.5 * np.cos(np.pi * times / times[-1])
+        frequency = np.linspace(0, 0.2, 100)
+        _, power = dynamic_structure_factor(curve[:, [shell]] * taper[:, None], times[1], frequency)
+        ax.plot(1e3 * frequency, power[:, 0], color=color, lw=1.2)
+    ax.set(xlabel="ω (rad/ps)", ylabel="S(q,ω) (fs)")
+
+
+def slices(axes: Sequence[Axes], evaluation: Evaluation) -> None:
+    """Truth | forecast | difference of ρ in the middle plane, at the time nearest to 20 fs that both have."""
+    entry = next((e for e in evaluation.models if set(e.planes) & set(evaluation.planes)), None)
+    for ax in axes:
+        bare(ax)
+    if entry is None:
+        axes[0].set_title("no time that truth and forecast share")
+        return
+    time = min(set(entry.planes) & set(evaluation.planes), key=lambda t: abs(t - 20))
+    truth, forecast = evaluation.planes[time], entry.planes[time]
+    for ax, plane, title in zip(axes, (truth, forecast), ("AIMD", entry.name), strict=False):
+        image = ax.imshow(
+            plane.T, origin="lower", cmap=palette.FIELD_COLORMAP, vmin=truth.min(), vmax=truth.max()
+        )
+        ax.set_title(f"{title}, {time:g} fs")
+        ax.figure.colorbar(image, ax=ax, label="ρ (Å⁻³)", shrink=0.8)
+    if truth.shape == forecast.shape:
+        limit = np.ptp(truth) / 2
+        image = axes[2].imshow((forecast - truth).T, origin="lower", cmap=palette.DIFFERENCE_COLORMAP)
+        image.set_clim(-limit, limit)
+        axes[2].figure.colorbar(image, ax=axes[2], label="Δρ (Å⁻³)", shrink=0.8)
+        axes[2].set_title("forecast − AIMD")
+
+
+def score_table(ax: Axes, evaluation: Evaluation) -> None:
+    """The table of scores, as text."""
+    head, rows = tables.table(evaluation)
+    ax.axis("off")
+    drawn = ax.table(
+        rows, colLabels=[title.replace(" ", "\n", 1) for title in head], loc="center", cellLoc="center"
+    )
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(9)
+    drawn.auto_set_column_width(list(range(len(head))))
+    for (row, _), cell in drawn.get_celld().items():
+        cell.set_linewidth(0.3)
+        cell.set_height(cell.get_height() * (2.2 if row == 0 else 1.3))
+
+
+def bare(ax: Axes) -> None:
+    """No ticks."""
+    ax.set(xticks=[], yticks=[])
+
+
+def _curve(record: Record, kind: str) -> np.ndarray:
+    return record.fine_amplitude if kind == "amplitude" else record.fine_intensity
+
+
+def _fine_relaxation(record: Record, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    step = record.dt_fs * max(1, round(FINEST_LAG_FS / record.dt_fs))
+    times = step * np.arange(int(lags[-1] / step + 1e-6) + 1)
+    return times, record.relaxation(times)
+
+
+def _relaxation_line(ax: Axes, record: Record, lags: np.ndarray, shell: int, color: str, label: str) -> None:
+    if len(lags):
+        times, curve = _fine_relaxation(record, lags)
+        ax.plot(times, curve[:, shell], color=color, lw=1.4, label=label)
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(frameon=False, fontsize=8)
