@@ -97,7 +97,9 @@ class Denoiser(nn.Module):
         return lambda z, t: rest(torch.addmm(from_c + from_t[t], z, for_z))
 
 
-def denoising_loss(denoiser: nn.Module, schedule: Schedule, z: Tensor, c: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+def denoising_loss(
+    denoiser: nn.Module, schedule: Schedule, z: Tensor, c: Tensor, t: Tensor, noise: Tensor
+) -> Tensor:
     """E‖ε − ε_θ(z_t(τ + Δτ), t, z_0(τ))‖² per component, scalar (S12)."""
     return (denoiser(schedule.add_noise(z, noise, t), t, c) - noise).square().mean()
 

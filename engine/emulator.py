@@ -35,7 +35,9 @@ class IncompatibleError(ValueError):
 class Emulator:
     """A trained model in the units of the lab: densities in Å⁻³ in and out, time in fs."""
 
-    def __init__(self, model: LatentDynamics, normaliser: LogNormal, card: dict[str, Any], name: str = "") -> None:
+    def __init__(
+        self, model: LatentDynamics, normaliser: LogNormal, card: dict[str, Any], name: str = ""
+    ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.normaliser, self.card = normaliser, card
         self.recipe = model.recipe
@@ -54,7 +56,9 @@ class Emulator:
         try:
             card = json.loads((folder / "card.json").read_text())
             if card.get("format") != FORMAT:
-                raise IncompatibleError(f"{folder}/card.json has format {card.get('format')!r}, expected {FORMAT!r}")
+                raise IncompatibleError(
+                    f"{folder}/card.json has format {card.get('format')!r}, expected {FORMAT!r}"
+                )
             model = LatentDynamics(from_dict(card["recipe"]))
             model.load_state_dict(load_file(folder / "model.safetensors"))
             normaliser = LogNormal(**card["normaliser"])
@@ -145,4 +149,6 @@ def _lengths(cell: np.ndarray) -> str:
 
 
 def _spacing(cell: np.ndarray, grid: tuple[int, ...]) -> str:
-    return " × ".join(f"{length / n:.3f}" for length, n in zip(np.linalg.norm(cell, axis=1), grid, strict=True))
+    return " × ".join(
+        f"{length / n:.3f}" for length, n in zip(np.linalg.norm(cell, axis=1), grid, strict=True)
+    )

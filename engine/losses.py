@@ -56,14 +56,18 @@ def _kernel_sums(values: Tensor, config: LossConfig) -> Tensor:
     """
     width, bins = config.width, config.bins
     reach = math.ceil(6 * width)
-    position = (values.clamp(config.low, config.high) - config.low) * ((bins - 1) / (config.high - config.low))
+    position = (values.clamp(config.low, config.high) - config.low) * (
+        (bins - 1) / (config.high - config.low)
+    )
     nearest = position.detach().round()
     distance, index = (position - nearest) / width, nearest.long()
     ratio = torch.exp(distance / width)
     weight = torch.exp(-0.5 * distance**2 - reach * distance / width)
     mass = values.new_zeros(len(values), bins + 2 * reach)
     for m in range(-reach, reach + 1):
-        share = values.new_zeros(len(values), bins).scatter_add(1, index, weight) * math.exp(-0.5 * (m / width) ** 2)
+        share = values.new_zeros(len(values), bins).scatter_add(1, index, weight) * math.exp(
+            -0.5 * (m / width) ** 2
+        )
         mass = mass + functional.pad(share, (reach + m, reach - m))
         weight = weight * ratio
     return mass[:, reach:-reach]

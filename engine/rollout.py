@@ -1,8 +1,8 @@
 """Autoregressive generation: a generator of frames, stopped, paused and resumed by whoever drives it.
 
-    state = emulator.initial_state(trajectory, start=1)
-    for frame in rollout(emulator, state, 300, members=4, seed=7):
-        frame.density                        # (4, Nx, Ny, Nz) in Å⁻³, a time frame.time_fs after the start
+state = emulator.initial_state(trajectory, start=1)
+for frame in rollout(emulator, state, 300, members=4, seed=7):
+    frame.density                        # (4, Nx, Ny, Nz) in Å⁻³, a time frame.time_fs after the start
 """
 
 from __future__ import annotations

@@ -70,7 +70,9 @@ def _difference(before: Any, now: Any, path: str = "") -> str:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted(set(before) | set(now))
         return "; ".join(
-            _difference(before.get(k), now.get(k), f"{path}.{k}".strip(".")) for k in keys if before.get(k) != now.get(k)
+            _difference(before.get(k), now.get(k), f"{path}.{k}".strip("."))
+            for k in keys
+            if before.get(k) != now.get(k)
         )
     return f"{path} {before}, now {now}".strip()
 

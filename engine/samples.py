@@ -12,7 +12,9 @@ def sample_path(name: str) -> Path:
     """Path of a file in `sample_data`: "li32_train.h5" or "li32_test.h5"."""
     path = Path(str(files("sample_data") / name))
     if not path.exists():
-        raise FileNotFoundError(f"no sample {name!r}; there are {sorted(p.name for p in path.parent.glob('*.h5'))}")
+        raise FileNotFoundError(
+            f"no sample {name!r}; there are {sorted(p.name for p in path.parent.glob('*.h5'))}"
+        )
     return path
 
 

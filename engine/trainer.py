@@ -112,7 +112,14 @@ class Run:
         t = self.recipe.training
         return [
             Stage("joint", t.joint_steps, t.pairs, t.precision, self.joint, lambda m: list(m.parameters())),
-            Stage("latent", t.latent_steps, t.latent_pairs, "32-true", self.latent, lambda m: list(m.denoiser.parameters())),
+            Stage(
+                "latent",
+                t.latent_steps,
+                t.latent_pairs,
+                "32-true",
+                self.latent,
+                lambda m: list(m.denoiser.parameters()),
+            ),
         ]
 
     @property
@@ -124,7 +131,9 @@ class Run:
         data = self.validation if unseen else self.training
         return model.joint_losses(data.pairs(index).to(self.fabric.device), generator)
 
-    def latent(self, model: LatentDynamics, index: Tensor, generator: torch.Generator, unseen: bool) -> Losses:
+    def latent(
+        self, model: LatentDynamics, index: Tensor, generator: torch.Generator, unseen: bool
+    ) -> Losses:
         latents = self.unseen_latents if unseen else self.latents
         return model.latent_losses(latents[index], latents[index + self.recipe.data.stride], generator)
 
@@ -147,7 +156,9 @@ class Run:
             optimizer.load_state_dict(unpack_moments(optimizer, self.moments))
         yield from self.loop(stage, model, optimizer)
 
-    def loop(self, stage: Stage, model: LatentDynamics, optimizer: torch.optim.Optimizer) -> Iterator[Progress | Checkpoint]:
+    def loop(
+        self, stage: Stage, model: LatentDynamics, optimizer: torch.optim.Optimizer
+    ) -> Iterator[Progress | Checkpoint]:
         """Step, average, log, validate."""
         settings, begun, first = self.recipe.training, time.perf_counter() - self.seconds, self.step
         mark, mark_step = time.perf_counter(), self.step
@@ -167,7 +178,9 @@ class Run:
                 self.checkpoint(stage, optimizer)
             raise
 
-    def update(self, stage: Stage, model: LatentDynamics, optimizer: torch.optim.Optimizer) -> tuple[Losses, float]:
+    def update(
+        self, stage: Stage, model: LatentDynamics, optimizer: torch.optim.Optimizer
+    ) -> tuple[Losses, float]:
         """One optimiser step; its draws depend on (seed, stage, step) alone, so a resumed run repeats it."""
         settings = self.recipe.training
         generator = seeded(settings.seed, self.stage, self.step)
@@ -223,7 +236,11 @@ class Run:
 
     def keep(self, training: dict[str, float], validation: dict[str, float]) -> None:
         """Write the averaged weights as the emulator of this folder."""
-        state = {"stage": self.stages[self.stage].name, "step": self.steps_done, "seconds": round(self.seconds)}
+        state = {
+            "stage": self.stages[self.stage].name,
+            "step": self.steps_done,
+            "seconds": round(self.seconds),
+        }
         card = {
             "data": self.about,
             "losses": {"training": training, "validation": validation},
