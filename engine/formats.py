@@ -9,6 +9,7 @@ A `Volume` is always in Å and Å⁻³, its first grid point at the origin of th
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import re
@@ -145,8 +146,7 @@ def _require_possible(volume: Volume, path: Path) -> None:
 def _read_cube(path: Path) -> Volume:
     from ase.io.cube import read_cube
 
-    with path.open() as file:
-        found = read_cube(file, program=None)
+    found = read_cube(io.StringIO(_text(path)))
     if len(found["datas"]) != 1:
         raise TrajectoryError(f"{path.name} holds {len(found['datas'])} fields; a density is one.")
     return _volume(found["data"], found["atoms"], found["origin"])
@@ -198,7 +198,7 @@ def _read_xsf(path: Path) -> Volume:
     from ase.io.xsf import read_xsf
 
     # Quantum ESPRESSO opens its grid with DATAGRID_3D, which the format allows and ASE does not know
-    text = re.sub(r"^(\s*)DATAGRID_3D", r"\1BEGIN_DATAGRID_3D", path.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^(\s*)DATAGRID_3D", r"\1BEGIN_DATAGRID_3D", _text(path), flags=re.MULTILINE)
     data, origin, span, atoms = read_xsf(io.StringIO(text), read_data=True)
     if not atoms.pbc.all():
         raise TrajectoryError(
@@ -250,6 +250,12 @@ def _write_xsf(path: Path, volume: Volume, comment: str) -> None:
 
 
 # common
+
+
+def _text(path: Path) -> str:
+    """A text file, unpacked if need be (pymatgen does so by itself)."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        return file.read()
 
 
 def _volume(data: np.ndarray, atoms: Atoms, origin: np.ndarray) -> Volume:

@@ -1,5 +1,7 @@
 """Units, order and grid of CUBE, CHGCAR and XSF, against files written by hand and by other libraries."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -208,6 +210,14 @@ def test_round_trip_keeps_density_cell_and_ions(tmp_path, volume, kind):
     assert found.electrons == pytest.approx(volume.electrons, rel=1e-5 if in_cube else 1e-9)
     if kind == "xsf":
         np.testing.assert_allclose(found.forces, volume.forces, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_packed_files_are_read(tmp_path, volume, kind):
+    path = write_volume(tmp_path / FILE_NAMES[kind].format(0), volume, kind)
+    packed = path.with_name(path.name + ".gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(read_volume(packed).density, read_volume(path).density)
 
 
 def test_cube_without_ions(tmp_path):
