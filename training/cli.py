@@ -3,12 +3,11 @@
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 Out = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-Paths = tyro.conf.Positional[list[Path]]
 
 
 def train_command(arguments: list[str]) -> None:
@@ -67,7 +66,149 @@ def rollout(
     run(data, out, model=model, start=start, frames=frames, members=members, seed=seed, device=device)
 
 
-COMMANDS = {"train": train_command, "rollout": rollout}
+def evaluate(
+    data: Path,
+    out: Out,
+    model: Annotated[list[str], tyro.conf.UseAppendAction] | None = None,
+    starts: int = 8,
+    members: int = 4,
+    free_frames: int = 2000,
+    seed: int = 0,
+    train_data: Path | None = None,
+    independent: bool = False,
+    device: str = "auto",
+) -> None:
+    """Judge emulators on frames they have not seen, beside trivial forecasts: figures, scores.json, a table.
+
+    Args:
+        data: trajectory with the truth; frames that a model has seen are left out.
+        out: folder for figures, report.png and scores.json.
+        model: folder or name of an emulator, once per emulator; without it all shipped ones.
+        starts: start frames, spread over the unseen data.
+        members: members per start frame.
+        free_frames: frames of the free run.
+        seed: seed of the noise.
+        train_data: trajectory with the training frames, where `data` does not hold them.
+        independent: `data` is another simulation than the one the models learnt from.
+        device: auto, cpu, cuda or mps.
+    """
+    from training.evaluate import Protocol, run
+
+    protocol = Protocol(starts=starts, members=members, free_frames=free_frames, seed=seed)
+    run(data, out, model or [], protocol, train_data=train_data, independent=independent, device=device)
+
+
+def movie(
+    truth: tyro.conf.Positional[Path],
+    forecast: tyro.conf.Positional[Path],
+    out: Out,
+    plane: Literal["x", "y", "z"] = "x",
+    position: float = 0.5,
+    fps: int = 25,
+    member: int = 0,
+) -> None:
+    """Film truth | forecast | difference of two trajectory files.
+
+    Args:
+        truth: trajectory file of the simulation.
+        forecast: trajectory file written by `ldm rollout`.
+        out: movie to write (.mp4, H.264).
+        plane: axis that the cut is normal to.
+        position: where along it, as a fraction of the cell.
+        fps: frames per second.
+        member: member, if the forecast is an ensemble.
+    """
+    from training.movie import run
+
+    run(truth, forecast, out, plane=plane, position=position, fps=fps, member=member)
+
+
+def demo(out: Out = Path("demo"), headless: bool = False) -> None:
+    """Forecast the bundled unseen data: in the window, or without a display into files.
+
+    Args:
+        out: folder for picture, movie, scores and report.
+        headless: write the files even where there is a display.
+    """
+    from training.demo import run
+
+    run(out, headless)
+
+
+def view(files: tyro.conf.Positional[list[Path]] | None = None) -> None:
+    """Open the window, on a trajectory if one is given.
+
+    Args:
+        files: trajectory files.
+    """
+    import subprocess
+
+    napari = Path(sys.executable).with_name("napari")
+    paths = [str(file) for file in files or []]
+    plugin = ["--plugin", "ldm_viewer"] if paths else []
+    sys.exit(subprocess.call([napari, *paths, *plugin, "-w", "ldm_viewer"]))
+
+
+def simulate_command(arguments: list[str]) -> None:
+    """Run ab-initio molecular dynamics with GPAW; the same command resumes."""
+    from training.md import PRESETS, SimulationConfig
+
+    first = ArgumentParser(add_help=False)
+    first.add_argument("--preset", choices=sorted(PRESETS), default="small")
+    chosen, rest = first.parse_known_args(arguments)
+
+    def simulate(
+        out: Out,
+        structure: Path | None = None,
+        merge_only: bool = False,
+        config: Annotated[SimulationConfig, tyro.conf.arg(name="")] = PRESETS[chosen.preset],
+    ) -> None:
+        """Run ab-initio molecular dynamics with GPAW; the same command resumes a run.
+
+        Args:
+            out: trajectory file to write (H5MD).
+            structure: any periodic structure file that ASE reads; without it the paper's liquid lithium.
+            merge_only: compute nothing, write the frames so far.
+            config: settings, from --preset (small, paper), field by field.
+        """
+        from training.simulate import command
+
+        command(config, out, structure, merge_only)
+
+    tyro.cli(simulate, args=rest, prog="ldm simulate [--preset {" + ",".join(sorted(PRESETS)) + "}]")
+
+
+def info(file: tyro.conf.Positional[Path]) -> None:
+    """Say what a trajectory file holds.
+
+    Args:
+        file: trajectory file.
+    """
+    from training.convert import info as show
+
+    show(file)
+
+
+def convert_command(arguments: list[str]) -> None:
+    """CUBE, CHGCAR or XSF series to a trajectory and back; cut, thin or resample one."""
+    from training.convert import convert
+
+    tyro.cli(convert, args=arguments, prog="ldm convert")
+
+
+COMMANDS = {
+    "info": info,
+    "convert": convert_command,
+    "simulate": simulate_command,
+    "train": train_command,
+    "rollout": rollout,
+    "evaluate": evaluate,
+    "movie": movie,
+    "view": view,
+    "demo": demo,
+}
+PARSE_THEMSELVES = (convert_command, simulate_command, train_command)
+"""Commands whose flags are made from what they import."""
 
 
 def main() -> None:
@@ -82,7 +223,7 @@ def main() -> None:
         sys.exit(f"ldm: no command {name!r}; there are {', '.join(COMMANDS)}")
     command = COMMANDS[name]
     try:
-        command(rest) if name == "train" else tyro.cli(command, args=rest, prog=f"ldm {name}")
+        command(rest) if command in PARSE_THEMSELVES else tyro.cli(command, args=rest, prog=f"ldm {name}")
     except (ValueError, OSError) as error:
         sys.exit(f"ldm {name}: {error}")
 

@@ -1,0 +1,56 @@
+# make demo   set up everything, then run the main job: a live forecast beside unseen AIMD
+# make test   set up everything, then run the fast tests
+# Both may be run again at any time; what is there already is not done twice.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+WINDOW_PACKAGES := xvfb libgl1 libegl1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 \
+    libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
+PACKAGES := python3-venv $(WINDOW_PACKAGES)
+GPAW_PACKAGES := gcc python3-dev libxc-dev libopenblas-dev
+
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test setup setup-test packages lint clean
+
+demo: setup
+	@$(BIN)/ldm demo
+
+test: setup-test
+	@xvfb-run -a -s "-screen 0 1280x800x24" $(BIN)/python -m pytest -q
+
+lint: setup-test
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+setup: .venv/.gui
+setup-test: .venv/.test
+
+.venv/.gui: pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory packages WANTED="$(PACKAGES)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"ldm_viewer needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}; try: make PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (once; a few minutes)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[gui]"
+	@touch $@
+
+.venv/.test: .venv/.gui
+	@$(MAKE) --no-print-directory packages WANTED="$(GPAW_PACKAGES)"
+	@echo "installing what the tests need, GPAW included (once)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[gui,gpaw,test,dev]"
+	@touch $@
+
+# Installs the Debian packages of WANTED that are missing, or says which to ask for.
+packages:
+	@missing=; for p in $(WANTED); do \
+	    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ "$(PYTHON)" != python3 ] || $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then missing=$${missing/ python3-venv/}; fi; \
+	if $(PYTHON) -c 'import os, sysconfig; assert os.path.exists(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null; then missing=$${missing/ python3-dev/}; fi; \
+	test -z "$$missing" && exit 0; \
+	if [ $$(id -u) = 0 ]; then run=; elif sudo -n true 2>/dev/null; then run=sudo; \
+	else echo "These packages are missing, and installing them needs root. Please run, or ask for:"; \
+	    echo "    sudo apt-get install$$missing"; exit 1; fi; \
+	echo "installing$$missing"; \
+	$$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+clean:
+	rm -rf .venv demo build *.egg-info
