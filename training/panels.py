@@ -49,6 +49,7 @@ def values(ax: Axes, evaluation: Evaluation) -> None:
         ax.stairs(entry.runs[0].value_density, truth.bins.value, color=color, lw=1.4, label=label)
     filled = truth.value_counts.sum(axis=0)
     ax.set_xlim(0, 1.25 * truth.bins.value[np.flatnonzero(filled)[-1] + 1])
+    ax.set_ylim(0, 1.35 * ax.get_ylim()[1])  # room for the legend
     ax.set(xlabel="ρ (Å⁻³)", ylabel="P(ρ) (Å³)", title="value distribution")
     _legend(ax)
 
@@ -57,15 +58,8 @@ def structure(ax: Axes, evaluation: Evaluation, kind: Literal["amplitude", "inte
     """S(q) as points per shell, with the kink of the paper marked."""
     truth = evaluation.bench.record
     known = ~truth.fine_shell.empty
-    ax.plot(
-        truth.fine_shell.q[known],
-        _curve(truth, kind)[known],
-        "o-",
-        color=palette.TRUTH,
-        ms=4,
-        lw=0.8,
-        label="AIMD",
-    )
+    style = {"color": palette.TRUTH, "ms": 7, "mfc": "none", "lw": 0.8, "label": "AIMD, unseen"}
+    ax.plot(truth.fine_shell.q[known], _curve(truth, kind)[known], "o-", **style)
     for entry, color in forecasts(evaluation):
         there = ~entry.runs[0].fine_shell.empty
         label = f"{entry.name}, error {entry.scores[f'sq_{kind}_rel_error']:.3f}"

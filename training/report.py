@@ -62,6 +62,7 @@ def figure2(evaluation: Evaluation) -> Figure:
     for (name, planes), line in zip(rows, axes, strict=True):
         for time, ax in zip(times, line, strict=True):
             panels.bare(ax)
+            ax.set_box_aspect(1)
             plane = evaluation.planes[0.0] if time == 0 else planes.get(time)
             if plane is None:
                 ax.text(
