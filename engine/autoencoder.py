@@ -52,7 +52,7 @@ class PooledAutoencoder(nn.Module):
         )
 
     def encode(self, state: Tensor) -> Tensor:
-        """z = pool(E(s)), (B, 2, Nx, Ny, Nz) → (B, latent), invariant under shifts by `stride` voxels."""
+        """Pooled code z = E(s), (B, 2, Nx, Ny, Nz) → (B, latent); a shift by `stride` leaves it alone."""
         return self.standardise(self.trunk(state).mean((2, 3, 4)))
 
     def decode(self, latent: Tensor) -> Tensor:

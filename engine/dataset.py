@@ -1,4 +1,4 @@
-"""Training data: a time span of a trajectory as normalised fields in memory, states made from it on demand."""
+"""Training data: a time span of a trajectory as normalised fields in memory, states made on demand."""
 
 from __future__ import annotations
 

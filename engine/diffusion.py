@@ -47,7 +47,7 @@ class Schedule(nn.Module):
         alpha_bar = torch.cumprod(1 - betas, 0)
         before = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
         self.signal, self.noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
-        # mean of q(z_{t−1} | z_t, ẑ_0) with ẑ_0 eliminated, and its standard deviation (Ho et al. 2020, eqs. 6, 7, 11)
+        # mean of q(z_{t−1} | z_t, ẑ_0), ẑ_0 eliminated, and its standard deviation: Ho et al., eqs. 6, 7, 11
         self.shrink = 1 / (1 - betas).sqrt()
         self.remove = betas / self.noise
         self.spread = (betas * (1 - before) / (1 - alpha_bar)).sqrt()

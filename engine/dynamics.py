@@ -24,7 +24,7 @@ class LatentDynamics(nn.Module):
         self.schedule = Schedule(recipe.diffusion)
 
     def joint_losses(self, pairs: Tensor, generator: torch.Generator) -> Losses:
-        """L = L_AE + λ1 L_LDM + λ2 L_sJSD on states (2B, 2, Nx, Ny, Nz): B states, then those Δτ later (S15)."""
+        """L = L_AE + λ1 L_LDM + λ2 L_sJSD, states (2B, 2, Nx, Ny, Nz): B, then those Δτ later (S15)."""
         weights = self.recipe.loss
         latent = self.autoencoder.encode(pairs)
         decoded = self.autoencoder.decode(latent)

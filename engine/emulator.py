@@ -64,8 +64,8 @@ class Emulator:
             normaliser = LogNormal(**card["normaliser"])
         except FileNotFoundError as error:
             raise IncompatibleError(
-                f"{folder} is no emulator: {Path(error.filename).name} is missing (a folder made by `ldm train` has "
-                "model.safetensors and card.json)"
+                f"{folder} is no emulator: {Path(error.filename).name} is missing "
+                "(a folder made by `ldm train` has model.safetensors and card.json)"
             ) from None
         except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
             raise IncompatibleError(f"{folder} is damaged or from another version: {error}") from error
@@ -84,13 +84,14 @@ class Emulator:
         if trajectory.composition and self.composition and trajectory.composition != self.composition:
             raise IncompatibleError(
                 f"{self.name} was trained on {_formula(self.composition)}, the trajectory holds "
-                f"{_formula(trajectory.composition)}; choose a trajectory of the same composition or train on this one"
+                f"{_formula(trajectory.composition)}; choose one of the same, or train on this one"
             )
         scale = np.abs(self.cell).max()
         if np.abs(trajectory.cell - self.cell).max() > SPACING_TOLERANCE * scale:
             raise IncompatibleError(
-                f"{self.name} knows the cell {_lengths(self.cell)} Å ({_spacing(self.cell, self.grid)} Å between voxels), "
-                f"the trajectory has {_lengths(trajectory.cell)} Å; a model of a pooled latent draws one cell only"
+                f"{self.name} knows the cell {_lengths(self.cell)} Å ({_spacing(self.cell, self.grid)} Å "
+                f"between voxels), the trajectory has {_lengths(trajectory.cell)} Å; "
+                "a pooled latent draws one cell only"
             )
         every = self.delta_fs / trajectory.dt_fs
         if abs(every - round(every)) > 1e-3 or round(every) < 1:
@@ -101,10 +102,11 @@ class Emulator:
         return trajectory[:: round(every)].resampled(self.grid)
 
     def initial_state(self, trajectory: Trajectory, start: int) -> Tensor:
-        """State (1, 2, Nx, Ny, Nz) of frame `start` ≥ 1 of an adapted trajectory, from it and the one before."""
+        """State (1, 2, Nx, Ny, Nz) of frame `start` ≥ 1 of an adapted trajectory, and its past."""
         if not 1 <= start < len(trajectory):
             raise IncompatibleError(
-                f"start frame {start} is outside 1 … {len(trajectory) - 1}: a state needs its frame and the one before"
+                f"start frame {start} is outside 1 … {len(trajectory) - 1}: "
+                "a state needs its frame and the one before"
             )
         states = self.normaliser.states(trajectory.density(slice(start - 1, start + 1)))
         return torch.from_numpy(states).to(self.device)

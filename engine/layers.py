@@ -18,10 +18,12 @@ class Wrap(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Copy the opposite faces around `x`."""
         return functional.pad(x, (1,) * 6, mode="circular")
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Add what reached the copies to their originals, axis by axis."""
         for axis in (2, 3, 4):
             n = gradient.shape[axis] - 2
             inner = gradient.narrow(axis, 1, n).clone()
@@ -78,7 +80,7 @@ def up(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
 
 
 class SubPixel(nn.Module):
-    """Final convolution that writes the eight voxels of each coarse one: (B, C, N, …) → (B, outputs, 2N, …)."""
+    """Final convolution, writing the eight voxels of a coarse one: (B, C, N, …) → (B, outputs, 2N, …)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -91,7 +93,7 @@ class SubPixel(nn.Module):
 
 
 class Standardise(nn.Module):
-    """(z − mean)/std per channel with running statistics over batch (and space), so latents keep unit scale.
+    """(z − mean)/std per channel, statistics running over batch (and space), so latents keep unit scale.
 
     Running rather than batch statistics: a decoder that must tell frames apart cannot bear the jitter that
     the mean of a small batch adds. Without any, the denoising loss would be made small by shrinking z.

@@ -29,7 +29,7 @@ class LossConfig:
     bins: int = 64
     """Histogram bins; the paper is silent: 64 over the range give seven bins to a standard deviation."""
     low: float = -5.0
-    """Lower end of the histogram in ρ̃, where AIMD's darkest voxels lie (beyond it values are clipped, S13)."""
+    """Lower end of the histogram in ρ̃, where AIMD's darkest voxels lie; what is beyond is clipped (S13)."""
     high: float = 4.0
     """Upper end in ρ̃: the pseudo-density is bounded at the ions, 3.5 standard deviations above the mean."""
     width: float = 1.0
@@ -51,8 +51,8 @@ def soft_histogram(values: Tensor, config: LossConfig) -> Tensor:
 def _kernel_sums(values: Tensor, config: LossConfig) -> Tensor:
     """Numerator of S13 from the bins within 6σ of each value, which is the sum over all bins to 2e-8.
 
-    With d the distance to the nearest bin, in σ, and w = σ/bin: exp(−(d − m/w)²/2) = exp(−d²/2) · exp(d/w)^m ·
-    exp(−m²/2w²), so two exponentials a value serve all its bins.
+    With d the distance to the nearest bin, in σ, and w = σ/bin: exp(−(d − m/w)²/2) = exp(−d²/2) ·
+    exp(d/w)^m · exp(−m²/2w²), so two exponentials a value serve all its bins.
     """
     width, bins = config.width, config.bins
     reach = math.ceil(6 * width)

@@ -37,7 +37,8 @@ def describe_hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} × {platform.machine()} CPU core ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} thread(s)"
+    kind = f"{platform.machine()} CPU cores ({torch.backends.cpu.get_cpu_capability()})"
+    return f"{cores} {kind}, {torch.get_num_threads()} thread(s)"
 
 
 def describe_data(trajectory: Trajectory, parts: Split) -> dict[str, Any]:

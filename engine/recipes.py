@@ -20,13 +20,13 @@ class DataConfig:
     """Which frames, on which grid."""
 
     grid: tuple[int, int, int] = (24, 24, 24)
-    """Voxels the model works on; (48, 48, 48) in the paper, 24³ for two cores. Data is Fourier-resampled."""
+    """Voxels the model works on: (48, 48, 48) in the paper, 24³ for two cores; data is resampled to it."""
     stride: int = 1
     """Stored time steps from one state to the next, Δτ = stride · δ; the paper forecasts frame by frame."""
     equilibration_fs: float = 0.0
     """Time at the start of the file to leave out while the simulation still relaxes, fs."""
     train_fraction: float = 0.8
-    """Share of the file, from its start, that training may see (paper: 8 ps of 10 ps); the rest is the test."""
+    """Share of the file, from its start, that training may see (paper: 8 of 10 ps); the rest is the test."""
     validation_fraction: float = 0.05
     """Share at the end of the training span kept for the validation loss."""
 
@@ -38,7 +38,7 @@ class TrainingConfig:
     joint_steps: int = 5000
     """Steps on the full objective (S15), autoencoder and denoiser together."""
     latent_steps: int = 30000
-    """Steps on the denoiser alone afterwards, on cached latents of the finished encoder: they no longer move."""
+    """Steps on the denoiser alone afterwards, on the finished encoder's cached latents, which stand still."""
     pairs: int = 8
     """Pairs (state, next state) per joint step; both states of a pair are reconstructed."""
     latent_pairs: int = 256

@@ -1,4 +1,4 @@
-"""What a killed training resumes from: one safetensors file, replaced as a whole, and a log cut back to it."""
+"""What a killed training resumes from: a safetensors file, replaced as a whole, and a log cut back to it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def save_state(run: Run) -> None:
 
 
 def load_state(run: Run) -> None:
-    """Continue from the folder's state, if any; ValueError when it belongs to another recipe or other data."""
+    """Continue from the folder's state, if any; ValueError when it is of another recipe or other data."""
     source = run.folder / STATE
     if not source.exists():
         return
@@ -61,8 +61,8 @@ def _same(what: str, before: Any, now: Any, folder: Path) -> None:
         return
     name = "data" if what == "digest" else what
     raise ValueError(
-        f"{folder} holds a training begun with another {name}; choose another folder, or the same {name} to resume "
-        f"(it was: {_difference(before, now)})"
+        f"{folder} holds a training begun with another {name}; choose another folder, or resume with "
+        f"the same (it was: {_difference(before, now)})"
     )
 
 

@@ -31,6 +31,7 @@ from engine.runstate import Log, load_state, pack_moments, save_state, unpack_mo
 from engine.trajectory import Trajectory
 
 WARMUP = 200
+VALIDATION_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -58,40 +59,38 @@ class Checkpoint:
     folder: Path
 
 
+Event = Progress | Checkpoint
+
+
 @dataclass(frozen=True)
 class Stage:
-    """A part of a training: `losses(model, index, generator)` of pairs drawn from `training`."""
+    """A part of a training: which parameters move, on what loss of how many pairs."""
 
     name: str
     steps: int
-    batch: int
+    pairs: int
     precision: str
-    losses: Callable[[LatentDynamics, Tensor, torch.Generator, bool], Losses]
-    parameters: Callable[[LatentDynamics], list[torch.nn.Parameter]]
+    parameters: Callable[[], Iterator[torch.nn.Parameter]]
+    losses: Callable[[LatentDynamics, Dataset, Tensor, torch.Generator], Losses]
 
 
-def train(
-    recipe: Recipe, trajectory: Trajectory, folder: Path, *, device: str = "auto"
-) -> Iterator[Progress | Checkpoint]:
+def train(recipe: Recipe, trajectory: Trajectory, folder: Path, *, device: str = "auto") -> Iterator[Event]:
     """Train `recipe` on the first part of `trajectory`, resuming whatever `folder` holds.
 
     Raises ValueError in words for data or a folder that do not fit the recipe.
     """
     run = Run(recipe, trajectory, Path(folder), device)
-    for number, stage in enumerate(run.stages):
-        if number >= run.stage:
-            yield from run.fit(number, stage)
+    for number in range(run.stage, len(run.stages)):
+        yield from run.fit(number)
 
 
 class Run:
     """Data, model and optimiser of one training, and where it stands."""
 
     def __init__(self, recipe: Recipe, trajectory: Trajectory, folder: Path, device: str) -> None:
-        self.recipe, self.folder = recipe, folder
-        self.accelerator = device
+        self.recipe, self.folder, self.accelerator = recipe, folder, device
         folder.mkdir(parents=True, exist_ok=True)
-        resampled = trajectory.resampled(recipe.data.grid)
-        parts = split(resampled, recipe.data)
+        parts = split(trajectory.resampled(recipe.data.grid), recipe.data)
         self.normaliser = LogNormal.fit(parts.train.blocks(64), trajectory.dt_fs)
         self.training = Dataset(parts.train, self.normaliser, recipe.data.stride)
         enough = len(parts.validation) > recipe.data.stride + 2
@@ -99,161 +98,160 @@ class Run:
         self.about = describe_data(trajectory, parts)
         torch.manual_seed(recipe.training.seed)
         self.model = LatentDynamics(recipe)
-        decay = recipe.training.ema
-        self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        average = get_ema_multi_avg_fn(recipe.training.ema)
+        self.ema = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self.stages = self.plan()
         self.stage, self.step, self.best, self.seconds = 0, 0, math.inf, 0.0
         self.moments: dict[str, Tensor] = {}
         load_state(self)
         self.log = Log(folder / "log.csv", self.steps_done)
 
-    @property
-    def stages(self) -> list[Stage]:
-        """The joint objective (S15), then the denoiser alone on the finished encoder's latents."""
-        t = self.recipe.training
-        return [
-            Stage("joint", t.joint_steps, t.pairs, t.precision, self.joint, lambda m: list(m.parameters())),
+    def plan(self) -> tuple[Stage, ...]:
+        """The joint objective (S15), then the denoiser alone on the finished encoder's latents (S12)."""
+        settings, model = self.recipe.training, self.model
+        return (
             Stage(
-                "latent",
-                t.latent_steps,
-                t.latent_pairs,
-                "32-true",
-                self.latent,
-                lambda m: list(m.denoiser.parameters()),
+                *("joint", settings.joint_steps, settings.pairs, settings.precision),
+                parameters=model.parameters,
+                losses=self.joint_losses,
             ),
-        ]
+            Stage(
+                *("latent", settings.latent_steps, settings.latent_pairs, "32-true"),
+                parameters=model.denoiser.parameters,
+                losses=self.latent_losses,
+            ),
+        )
+
+    def joint_losses(
+        self, model: LatentDynamics, data: Dataset, index: Tensor, draws: torch.Generator
+    ) -> Losses:
+        """L of (S15) on the pairs of states at `index`."""
+        return model.joint_losses(data.pairs(index).to(self.fabric.device), draws)
+
+    def latent_losses(
+        self, model: LatentDynamics, data: Dataset, index: Tensor, draws: torch.Generator
+    ) -> Losses:
+        """L_LDM of (S12) on the cached latents of the pairs at `index`."""
+        latents = self.latents if data is self.training else self.unseen_latents
+        return model.latent_losses(latents[index], latents[index + data.stride], draws)
 
     @property
     def steps_done(self) -> int:
         """Steps over all stages up to now."""
-        return sum(s.steps for s in self.stages[: self.stage]) + self.step
+        return sum(stage.steps for stage in self.stages[: self.stage]) + self.step
 
-    def joint(self, model: LatentDynamics, index: Tensor, generator: torch.Generator, unseen: bool) -> Losses:
-        data = self.validation if unseen else self.training
-        return model.joint_losses(data.pairs(index).to(self.fabric.device), generator)
-
-    def latent(
-        self, model: LatentDynamics, index: Tensor, generator: torch.Generator, unseen: bool
-    ) -> Losses:
-        latents = self.unseen_latents if unseen else self.latents
-        return model.latent_losses(latents[index], latents[index + self.recipe.data.stride], generator)
-
-    def fit(self, number: int, stage: Stage) -> Iterator[Progress | Checkpoint]:
-        """Run one stage from where it stands; a closed generator first keeps what it has learnt."""
-        if number != self.stage:
+    def fit(self, number: int) -> Iterator[Event]:
+        """Run one stage from where it stands."""
+        stage = self.stages[number]
+        if number != self.stage:  # the next stage builds on the averaged weights
             self.stage, self.step, self.best, self.moments = number, 0, math.inf, {}
             self.model.load_state_dict(self.ema.module.state_dict())
         self.fabric = Fabric(accelerator=self.accelerator, devices=1, precision=stage.precision)
         self.ema.to(self.fabric.device)
-        optimizer = torch.optim.AdamW(
-            stage.parameters(self.model), weight_decay=self.recipe.training.weight_decay
+        decay = self.recipe.training.weight_decay
+        model, self.optimizer = self.fabric.setup(
+            self.model, torch.optim.AdamW(stage.parameters(), weight_decay=decay)
         )
-        model, optimizer = self.fabric.setup(self.model, optimizer)
         model.mark_forward_method("joint_losses")
         model.mark_forward_method("latent_losses")
         if stage.name == "latent":
             self.cache_latents()
         if self.moments:
-            optimizer.load_state_dict(unpack_moments(optimizer, self.moments))
-        yield from self.loop(stage, model, optimizer)
+            self.optimizer.load_state_dict(unpack_moments(self.optimizer, self.moments))
+        yield from self.loop(stage, model)
 
-    def loop(
-        self, stage: Stage, model: LatentDynamics, optimizer: torch.optim.Optimizer
-    ) -> Iterator[Progress | Checkpoint]:
-        """Step, average, log, validate."""
+    def loop(self, stage: Stage, model: LatentDynamics) -> Iterator[Event]:
+        """Step, average, log, validate; a closed generator first keeps what it has learnt."""
         settings, begun, first = self.recipe.training, time.perf_counter() - self.seconds, self.step
-        mark, mark_step = time.perf_counter(), self.step
+        mark = (time.perf_counter(), self.step)
         try:
             while self.step < stage.steps:
-                losses, rate = self.update(stage, model, optimizer)
+                losses, rate = self.update(stage, model)
                 self.step += 1
                 self.seconds = time.perf_counter() - begun
                 if self.step % settings.log_every == 0:
-                    pace = (time.perf_counter() - mark) / (self.step - mark_step)
-                    mark, mark_step = time.perf_counter(), self.step
+                    pace = (time.perf_counter() - mark[0]) / (self.step - mark[1])
+                    mark = (time.perf_counter(), self.step)
                     yield self.report(stage, losses, rate, pace)
                 if self.step % settings.checkpoint_every == 0 or self.step == stage.steps:
-                    yield self.checkpoint(stage, optimizer)
+                    yield self.checkpoint(stage)
         except GeneratorExit:
             if self.step > first and self.step % settings.checkpoint_every:
-                self.checkpoint(stage, optimizer)
+                self.checkpoint(stage)
             raise
 
-    def update(
-        self, stage: Stage, model: LatentDynamics, optimizer: torch.optim.Optimizer
-    ) -> tuple[Losses, float]:
+    def update(self, stage: Stage, model: LatentDynamics) -> tuple[Losses, float]:
         """One optimiser step; its draws depend on (seed, stage, step) alone, so a resumed run repeats it."""
         settings = self.recipe.training
-        generator = seeded(settings.seed, self.stage, self.step)
-        index = torch.randint(self.training.pairs_total, (stage.batch,), generator=generator)
+        draws = seeded(settings.seed, self.stage, self.step)
+        index = torch.randint(self.training.pairs_total, (stage.pairs,), generator=draws)
         rate = learning_rate(self.step, stage.steps, settings.learning_rate)
-        for group in optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        losses = stage.losses(model, index, generator, False)
-        optimizer.zero_grad(set_to_none=True)
+        losses = stage.losses(model, self.training, index, draws)
+        self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses["loss"])
-        self.fabric.clip_gradients(model, optimizer, max_norm=settings.clip, error_if_nonfinite=True)
-        optimizer.step()
+        self.fabric.clip_gradients(model, self.optimizer, max_norm=settings.clip, error_if_nonfinite=True)
+        self.optimizer.step()
         self.ema.update_parameters(self.model)
-        return losses, rate
+        return {name: value.detach() for name, value in losses.items()}, rate
 
     def report(self, stage: Stage, losses: Losses, rate: float, pace: float) -> Progress:
+        """Log one step and tell of it; `pace` is in seconds per step."""
         values = {name: float(value) for name, value in losses.items()}
-        row = {"step": self.steps_done, "stage": stage.name, "seconds": round(self.seconds, 1), "lr": rate}
-        self.log.write(row | values)
-        steps = sum(s.steps for s in self.stages)
-        left = pace * (stage.steps - self.step)
-        return Progress(stage.name, self.steps_done, steps, values, rate, stage.batch / pace, left)
+        self.write_log(stage, {"lr": rate} | values)
+        steps, left = sum(s.steps for s in self.stages), pace * (stage.steps - self.step)
+        return Progress(stage.name, self.steps_done, steps, values, rate, stage.pairs / pace, left)
 
-    @torch.no_grad()
-    def validate(self, stage: Stage, data: Dataset, unseen: bool, batches: int = 4) -> dict[str, float]:
-        """Mean losses of the averaged weights on fixed, evenly spread pairs with fixed noise."""
-        model = self.ema.module.eval()
-        picks = torch.linspace(0, data.pairs_total - 1, batches * stage.batch).long()
-        sums: dict[str, float] = {}
-        for number, index in enumerate(picks.chunk(batches)):
-            with self.fabric.autocast():
-                losses = stage.losses(model, index, seeded(number), unseen)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value) / batches
-        return sums
+    def write_log(self, stage: Stage, values: dict[str, float]) -> None:
+        """One row of log.csv."""
+        self.log.write(
+            {"step": self.steps_done, "stage": stage.name, "seconds": round(self.seconds, 1)} | values
+        )
 
-    def checkpoint(self, stage: Stage, optimizer: torch.optim.Optimizer) -> Checkpoint:
+    def checkpoint(self, stage: Stage) -> Checkpoint:
         """Validate, keep the best emulator, write what a killed run resumes from."""
-        training = self.validate(stage, self.training, False)
-        validation = self.validate(stage, self.validation, True) if self.validation else {}
+        training = self.validate(stage, self.training)
+        validation = self.validate(stage, self.validation) if self.validation else {}
         use = validation if validation and self.recipe.training.monitor == "validation" else training
         best = use["loss"] < self.best
         if best:
             self.best = use["loss"]
-            self.keep(training, validation)
+            self.keep(stage, training, validation)
         if validation:
-            row = {"step": self.steps_done, "stage": stage.name, "seconds": round(self.seconds, 1)}
-            self.log.write(row | {"training": training["loss"], "validation": validation["loss"]})
-        self.moments = pack_moments(optimizer)
+            self.write_log(stage, {"training": training["loss"], "validation": validation["loss"]})
+        self.moments = pack_moments(self.optimizer)
         save_state(self)
         return Checkpoint(stage.name, self.steps_done, training, validation, best, self.folder)
 
-    def keep(self, training: dict[str, float], validation: dict[str, float]) -> None:
+    @torch.no_grad()
+    def validate(self, stage: Stage, data: Dataset) -> dict[str, float]:
+        """Mean losses of the averaged weights on fixed, evenly spread pairs with fixed noise."""
+        model, sums = self.ema.module.eval(), {}
+        picks = torch.linspace(0, data.pairs_total - 1, VALIDATION_BATCHES * stage.pairs).long()
+        for number, index in enumerate(picks.chunk(VALIDATION_BATCHES)):
+            with self.fabric.autocast():
+                losses = stage.losses(model, data, index, seeded(number))
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_BATCHES
+        return sums
+
+    def keep(self, stage: Stage, training: dict[str, float], validation: dict[str, float]) -> None:
         """Write the averaged weights as the emulator of this folder."""
-        state = {
-            "stage": self.stages[self.stage].name,
-            "step": self.steps_done,
-            "seconds": round(self.seconds),
-        }
+        where = {"stage": stage.name, "step": self.steps_done, "seconds": round(self.seconds)}
         card = {
             "data": self.about,
             "losses": {"training": training, "validation": validation},
-            "training": state | {"hardware": describe_hardware(self.fabric.device), "code": code_version()},
+            "training": where | {"hardware": describe_hardware(self.fabric.device), "code": code_version()},
         }
         save_emulator(self.folder, self.ema.module, self.normaliser, card)
 
     @torch.no_grad()
     def cache_latents(self) -> None:
-        """Encode every training and validation state once; the latent scale becomes exact over the training."""
-        encoder = self.model.autoencoder
+        """Encode every state once; before the first step the latent scale becomes exact over the training."""
         if self.step == 0:
-            encoder.standardise.fix(self.encode_all(self.training))
+            self.model.autoencoder.standardise.fix(self.encode_all(self.training))
             self.ema.module.load_state_dict(self.model.state_dict())
         self.latents = self.encode_all(self.training)
         self.unseen_latents = self.encode_all(self.validation) if self.validation else None

@@ -73,7 +73,7 @@ def test_member_streams_are_independent():
 
 
 def test_a_linear_gaussian_chain_keeps_its_stationary_law():
-    """An AR(1) chain z' = a z + √(1 − a²) ξ, sampled through its exact denoiser, stays N(0, 1) with lag-one a."""
+    """z' = a z + √(1 − a²) ξ, sampled through its exact denoiser, stays N(0, 1) with lag-one a."""
     schedule, a = Schedule(DiffusionConfig(steps=200, beta_end=0.1)), 0.8
     spread = 1 - a**2
     z, generator, previous = (

@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import tyro
 
 from engine.formats import Format, Unit
 from engine.series import export_series, import_series
@@ -29,8 +30,8 @@ def info(path: Path) -> None:
 
 
 def convert(
-    inputs: list[Path],
-    output: Path,
+    inputs: tyro.conf.Positional[list[Path]],
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     *,
     dt_fs: float | None = None,
     to: Format | None = None,

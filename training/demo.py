@@ -1,4 +1,4 @@
-"""`ldm demo`: the main job on the bundled data. With a display the real window; without, its outputs as files.
+"""`ldm demo`: the main job on the bundled data; with a display the real window, without its outputs as files.
 
 Two processes share two cores: one judges the emulator, the other takes the window's picture and films.
 """
@@ -28,7 +28,8 @@ def run(out: Path, headless: bool) -> None:
     if not headless and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         print("opening napari -w ldm_viewer with the forecast running; close the window to end")
         napari = Path(sys.executable).with_name("napari")
-        subprocess.run([napari, "-w", "ldm_viewer"], env=os.environ | {"LDM_VIEWER_AUTOSTART": "1"}, check=True)
+        environment = os.environ | {"LDM_VIEWER_AUTOSTART": "1"}
+        subprocess.run([napari, "-w", "ldm_viewer"], env=environment, check=True)
         return
     begun = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)

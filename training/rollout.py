@@ -27,7 +27,7 @@ def open_emulator(model: str | Path | None, device: str = "auto") -> Emulator:
 def write_rollout(
     emulator: Emulator, data: Trajectory, out: Path, *, start: int, frames: int, members: int, seed: int
 ) -> Iterator[int]:
-    """Write frames as they are made and yield how many; a closed generator keeps the frames written so far."""
+    """Write frames as they are made and yield how many; a closed generator keeps those it has written."""
     truth = emulator.adapt(data)
     state = emulator.initial_state(truth, start)
     begin_fs = float(truth.times_fs[start])
