@@ -25,7 +25,7 @@ INSTALL = (
 )
 
 
-class SimulationError(RuntimeError):
+class SimulationError(ValueError):
     """A simulation that cannot be started, continued or trusted, said in words."""
 
 
@@ -146,6 +146,7 @@ def prepare(config: SimulationConfig, structure: Path | None) -> tuple[Simulatio
 
 
 def _read_structure(path: Path) -> Atoms:
+    """Whatever ASE reads; of several images the last."""
     from ase.io import read
 
     try:
