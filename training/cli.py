@@ -69,7 +69,7 @@ def rollout(
 def evaluate(
     data: Path,
     out: Out,
-    model: Annotated[list[str], tyro.conf.UseAppendAction] | None = None,
+    model: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     starts: int = 8,
     members: int = 4,
     free_frames: int = 2000,
@@ -95,7 +95,7 @@ def evaluate(
     from training.evaluate import Protocol, run
 
     protocol = Protocol(starts=starts, members=members, free_frames=free_frames, seed=seed)
-    run(data, out, model or [], protocol, train_data=train_data, independent=independent, device=device)
+    run(data, out, list(model), protocol, train_data=train_data, independent=independent, device=device)
 
 
 def movie(
