@@ -20,6 +20,7 @@ SIDE = ("Histogram", "S(q)")  # tabs under the panel; the first one is on top
 BELOW = "Slices"  # three images want width: under the canvas
 SLICES_HEIGHT = 350
 SIDE_WIDTH = 340
+MARGIN = 0.08  # around the cells, as a share of the view
 SMALLEST = (1280, 800)  # a window that shows all of it without clipping
 
 
@@ -41,7 +42,9 @@ def open_docks(viewer: napari.Viewer, panel: QWidget) -> None:
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)  # curves need height
     window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, fresh[BELOW])
     _enlarge(window)
-    QTimer.singleShot(0, lambda: _settle(window, home, fresh))  # sizes hold only once the window is laid out
+    QTimer.singleShot(
+        0, lambda: _settle(viewer, window, home, fresh)
+    )  # sizes hold only once the window is laid out
 
 
 def _enlarge(window: QMainWindow) -> None:
@@ -52,12 +55,17 @@ def _enlarge(window: QMainWindow) -> None:
         window.resize(wanted)
 
 
-def _settle(window: QMainWindow, home: QDockWidget, docks: dict[str, QDockWidget]) -> None:
+def _settle(
+    viewer: napari.Viewer, window: QMainWindow, home: QDockWidget, docks: dict[str, QDockWidget]
+) -> None:
     if not isalive(window):
         return
     window.resizeDocks([docks[BELOW]], [SLICES_HEIGHT], Qt.Orientation.Vertical)
     window.resizeDocks([home], [SIDE_WIDTH], Qt.Orientation.Horizontal)
     docks[SIDE[0]].raise_()
+    QTimer.singleShot(
+        100, lambda: viewer.reset_view(margin=MARGIN) if isalive(window) else None
+    )  # the canvas has its size now
 
 
 def _dock_of(widget: QWidget) -> QDockWidget | None:

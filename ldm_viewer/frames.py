@@ -57,6 +57,39 @@ class LazyFrames:
         return np.stack([self.frame(int(time))[rest] for time in times])
 
 
+class GrowingFrames:
+    """A buffer (T, Nx, Ny, Nz) that a worker fills; frames from `ready` on read as NaN: nothing drawn.
+
+    Its shape is final from the start, so that a view of it is set up once.
+    """
+
+    ndim = 4
+
+    def __init__(self, buffer: np.ndarray) -> None:
+        self.buffer, self.shape, self.dtype = buffer, buffer.shape, buffer.dtype
+        self.ready = 0
+        self._empty = np.full(buffer.shape[1:], np.nan, buffer.dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def append(self, frame: np.ndarray) -> None:
+        """Write the next frame, then count it: a reader never sees half of one."""
+        self.buffer[self.ready] = frame
+        self.ready += 1
+
+    def written(self) -> np.ndarray:
+        """The frames that are ready, (ready, Nx, Ny, Nz), without a copy."""
+        return self.buffer[: self.ready]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        key = key if isinstance(key, tuple) else (key,)
+        times = np.arange(len(self))[key[0]]
+        if np.ndim(times) == 0:
+            return (self.buffer[times] if times < self.ready else self._empty)[key[1:]]
+        return np.stack([self[(int(time), *key[1:])] for time in times])
+
+
 @dataclass(frozen=True, eq=False)
 class Series:
     """Frames (T, Nx, Ny, Nz) in Å⁻³, frame i at start_fs + i·step_fs; cell rows: lattice vectors, Å."""

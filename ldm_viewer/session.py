@@ -19,7 +19,7 @@ from psygnal import Signal
 from engine.emulator import Emulator
 from engine.rollout import rollout
 from engine.samples import shipped
-from ldm_viewer.frames import Series
+from ldm_viewer.frames import GrowingFrames, Series
 from ldm_viewer.reader import open_any
 from ldm_viewer.state import Setup, State, Status
 from ldm_viewer.worker import ForecastWorker
@@ -108,25 +108,24 @@ class Session:
         """Begin a new forecast from `setup`; one that runs is given up."""
         emulator, adapted, index = self._require_start()
         setup = self.state.setup
-        buffer = self._buffer(emulator.grid, max(1, setup.frames // setup.stride))
+        film = self._film(emulator.grid, max(1, setup.frames // setup.stride))
         self._retire()
 
         def make_frames() -> Iterator[Frame]:
             first = emulator.initial_state(adapted, index)
             return self._make_rollout(
-                emulator, first, len(buffer) * setup.stride, seed=setup.seed, decode_every=setup.stride
+                emulator, first, len(film) * setup.stride, seed=setup.seed, decode_every=setup.stride
             )
 
         number = self.state.run + 1
-        self._worker = ForecastWorker(number, make_frames, buffer, paused=paused)
+        self._worker = ForecastWorker(number, make_frames, film, paused=paused)
         shown_step = emulator.stride * setup.stride
-        began = float(adapted.times_fs[index])
+        began, step_fs = float(adapted.times_fs[index]), emulator.dt_fs * setup.stride
         self._replace(
-            **self._no_forecast(Status.PAUSED if paused else Status.RUNNING),
+            **self._no_forecast(Status.PAUSED if paused else Status.RUNNING)
+            | {"film": Series(film, began + step_fs, step_fs, adapted.cell)},
             run=number,
             started_fs=began,
-            step_fs=emulator.dt_fs * setup.stride,
-            total=len(buffer),
             truth=Series.of(adapted[index % shown_step :: shown_step])
             if len(adapted) > shown_step
             else self.state.truth,
@@ -166,10 +165,11 @@ class Session:
         worker, state = self._worker, self.state
         if worker is None or worker.number != state.run:
             return
-        alive, ready = worker.is_alive(), worker.ready  # in this order: a dead worker's count is final
+        alive, ready = worker.is_alive(), worker.film.ready  # in this order: a dead worker's count is final
         news: dict[str, Any] = {}
         if ready > state.ready:
-            news |= {"forecast": self._forecast(worker.buffer[:ready]), "seconds": worker.seconds}
+            written = replace(state.film, frames=worker.film.buffer[:ready])
+            news |= {"forecast": written, "seconds": worker.seconds}
             if state.follow:
                 news["time_fs"] = news["forecast"].end_fs
         if not alive and worker.ident is not None:
@@ -202,7 +202,7 @@ class Session:
 
     @staticmethod
     def _no_forecast(status: Status = Status.IDLE) -> dict[str, Any]:
-        return {"forecast": None, "status": status, "seconds": 0.0, "message": ""}
+        return {"film": None, "forecast": None, "status": status, "seconds": 0.0, "message": ""}
 
     @staticmethod
     def _fit(trajectory: Trajectory | None, emulator: Emulator | None) -> dict[str, Any]:
@@ -241,16 +241,12 @@ class Session:
         return state.emulator, state.adapted, index
 
     @staticmethod
-    def _buffer(grid: tuple[int, int, int], frames: int) -> np.ndarray:
+    def _film(grid: tuple[int, int, int], frames: int) -> GrowingFrames:
         size = 4 * frames * int(np.prod(grid))
         if size > LARGEST_BUFFER:
             most = frames * LARGEST_BUFFER // size
             raise SessionError(f"{frames} frames need {size / 2**30:.1f} GiB of memory; show at most {most}")
-        return np.empty((frames, *grid), np.float32)
-
-    def _forecast(self, frames: np.ndarray) -> Series:
-        state = self.state
-        return Series(frames, state.started_fs + state.step_fs, state.step_fs, state.adapted.cell)
+        return GrowingFrames(np.empty((frames, *grid), np.float32))
 
 
 _open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()

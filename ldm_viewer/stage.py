@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.experimental import link_layers
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from engine.palette import FORECAST, TRUTH
@@ -20,14 +19,13 @@ from ldm_viewer.frames import Series, shared_limits
 from ldm_viewer.layers import AXES, ReversedFrames, image, placement
 from ldm_viewer.session import Session
 from ldm_viewer.state import State
-from ldm_viewer.words import describe_time
+from ldm_viewer.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import napari
 
-POLL_MS = 80  # a software-rendered frame takes about 25 ms: this leaves the event loop its time
 LINKED = (
     "contrast_limits",
     "gamma",
@@ -67,9 +65,8 @@ class Stage:
         session.changed.connect(self._show)
         viewer.dims.events.current_step.connect(self._on_slider)
         viewer.layers.events.removed.connect(self._on_removed)
-        self._clock = QTimer()
-        self._clock.timeout.connect(self.session.poll)
-        self._clock.start(POLL_MS)
+        self.turns = Turns()
+        self.turns.add(self._poll)
         QApplication.instance().aboutToQuit.connect(self.close)
 
     @property
@@ -84,8 +81,13 @@ class Stage:
 
     def close(self) -> None:
         """Stop clock and forecast; called when the window goes."""
-        self._clock.stop()
+        self.turns.stop()
         self.session.close()
+
+    def _poll(self) -> bool:
+        before = self.session.state
+        self.session.poll()
+        return self.session.state is not before
 
     # ------------------------------------------------------------------------------------ session → viewer
 
@@ -95,11 +97,12 @@ class Stage:
         with self._quietly():
             if state.truth is not old.truth and state.truth is not None:
                 self._show_truth(state, new_file=state.trajectory is not old.trajectory)
-            if state.forecast is not old.forecast or state.truth is not old.truth:
-                self._show_forecast(state.forecast)
-            if state.truth is not None:
+            if state.film is not old.film or state.truth is not old.truth:
+                self._show_film(state.film)
+            if state.truth is not None and (state.time_fs, state.film) != (old.time_fs, old.film):
                 self.viewer.dims.set_point(0, state.time_fs)
-                self.viewer.canvas.overlays.text.text = describe_time(state)
+            elif _came_up(state, old):
+                self.forecast.refresh(extent=False, highlight=False)
 
     def _show_truth(self, state: State, new_file: bool) -> None:
         if new_file or self.truth is None:
@@ -115,12 +118,12 @@ class Stage:
         if new_file:
             self.viewer.dims.set_point(1, float(self.truth.extent.world[:, 1].mean()))
 
-    def _show_forecast(self, series: Series | None) -> None:
+    def _show_film(self, film: Series | None) -> None:
         if self.forecast is None:
             return
-        if series is not None:
-            _swap(self.forecast, series)
-        self.forecast.visible = series is not None
+        if film is not None:
+            _swap(self.forecast, film)
+        self.forecast.visible = film is not None
 
     def _add_layers(self, truth: Series) -> None:
         viewer = self.viewer
@@ -155,6 +158,12 @@ class Stage:
             self._moving = before
 
 
+def _came_up(state: State, old: State) -> bool:
+    """Whether the frame at the slider has become ready since."""
+    index = None if state.film is None else state.film.index_at(state.time_fs)
+    return index is not None and old.ready <= index < state.ready
+
+
 def dress(viewer: napari.Viewer, truth: Any, forecast: Any) -> None:
     """Side by side, named in their colours, y upwards, with axes and a scale bar in Å."""
     viewer.dims.axis_labels = AXES
@@ -164,6 +173,7 @@ def dress(viewer: napari.Viewer, truth: Any, forecast: Any) -> None:
     for layer, color in ((truth, TRUTH), (forecast, FORECAST)):
         layer.name_overlay.visible, layer.name_overlay.color = True, color
     overlays.axes.visible, overlays.axes.size = True, 60
+    overlays.axes.box = overlays.text.box = overlays.scale_bar.box = False  # boxes would hide the density
     overlays.scale_bar.visible = True
     overlays.text.visible, overlays.text.position = True, "bottom_center"
 

@@ -60,17 +60,15 @@ class State:
     obstacle: str = ""
     """Why the emulator cannot continue this trajectory, in words."""
     truth: Series | None = None
+    film: Series | None = None
+    """The forecast in its full length; frames that are not ready read as NaN."""
     forecast: Series | None = None
-    """Frames that are ready, or None before the first."""
+    """The part of it that is ready, or None before the first frame."""
     setup: Setup = Setup()
     run: int = 0
     """Number of the latest forecast; what belongs to an older one is dropped."""
     started_fs: float = 0.0
     """Start time of the latest forecast."""
-    step_fs: float = 0.0
-    """Time between its shown frames."""
-    total: int = 0
-    """Frames the latest forecast will show."""
     status: Status = Status.IDLE
     seconds: float = 0.0
     """Computing time of the latest forecast."""
@@ -85,6 +83,11 @@ class State:
     def ready(self) -> int:
         """Forecast frames that can be shown."""
         return 0 if self.forecast is None else len(self.forecast)
+
+    @property
+    def total(self) -> int:
+        """Frames the forecast will show."""
+        return 0 if self.film is None else len(self.film)
 
     def pair(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Truth and forecast (Nx, Ny, Nz) in Å⁻³ at the slider; None where there is none at this time."""

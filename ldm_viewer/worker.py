@@ -1,7 +1,7 @@
 """The thread that computes a forecast: no Qt, so that it runs the same in the window and in a test.
 
-It writes frames into a buffer made beforehand and publishes one integer, `ready`. Nobody is called back:
-whoever shows the frames looks when it has time, so a fast emulator cannot flood the event loop.
+It writes frames into a buffer made beforehand, which counts them. Nobody is called back: whoever shows the
+frames looks when it has time, so a fast emulator cannot flood the event loop.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from engine.rollout import Frame
+    from ldm_viewer.frames import GrowingFrames
 
 NICENESS = 10  # on two cores the window must win against the model
 
@@ -26,11 +27,12 @@ def step_aside() -> None:
     """Give this thread a lower priority than the GUI's (Linux only: elsewhere priority is per process)."""
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
 
 
 class ForecastWorker(threading.Thread):
-    """Drives a run's generator of frames into `buffer` (n, Nx, Ny, Nz); pause, step, stop act between them.
+    """Drives a run's generator of frames into `film`; pause, step and stop act between frames.
 
     `make_frames` is called inside the thread: it may read files and build the first state.
     """
@@ -39,14 +41,13 @@ class ForecastWorker(threading.Thread):
         self,
         run: int,
         make_frames: Callable[[], Iterator[Frame]],
-        buffer: np.ndarray,
+        film: GrowingFrames,
         *,
         paused: bool = False,
     ) -> None:
         super().__init__(name=f"forecast-{run}", daemon=True)
         self.number = run
-        self.buffer = buffer
-        self.ready = 0  # frames of the buffer that are written; only this thread changes it
+        self.film = film
         self.seconds = 0.0  # spent computing them
         self.error: str | None = None
         self._make_frames = make_frames
@@ -94,7 +95,7 @@ class ForecastWorker(threading.Thread):
             return not self._stopped
 
     def _consume(self, frames: Iterator[Frame]) -> None:
-        while self.ready < len(self.buffer) and self._may_go_on():
+        while self.film.ready < len(self.film) and self._may_go_on():
             began = time.perf_counter()
             frame = next(frames, None)
             if frame is None:
@@ -108,8 +109,7 @@ class ForecastWorker(threading.Thread):
             raise FloatingPointError(
                 f"frame {frame.index} of the forecast is not finite; the run ends before it"
             )
-        self.buffer[self.ready] = frame.density[0]
-        self.ready += 1
+        self.film.append(frame.density[0])
         with self._change:
             self._allowance = max(0.0, self._allowance - 1.0)
 

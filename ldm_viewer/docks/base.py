@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyqtgraph as pg
+from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
 
     from ldm_viewer.state import State
 
-REDRAW_MS = 100
+AXIS_WIDTH = 52  # pixels
 
 _pool = ThreadPoolExecutor(1, "docks", initializer=step_aside)
 
 
 class LiveDock(QWidget):
-    """Follows the session: `compute(state)` runs beside the GUI thread, `draw(result)` in it, at most 10 Hz.
+    """Follows the session: `compute(state)` runs beside the GUI thread, `draw(result)` in it.
 
-    Only the newest state is computed; what came in between is skipped.
+    Only the newest state is computed; what came in between is skipped. Docks of a window draw in turns.
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
@@ -40,9 +41,9 @@ class LiveDock(QWidget):
         self._stale = True
         self._job: Future | None = None
         self.session.changed.connect(self._on_changed)
-        self._clock = QTimer(self)
-        self._clock.timeout.connect(self._tick)
-        self._clock.start(REDRAW_MS)
+        napari_viewer.events.theme.connect(self._on_theme)
+        QTimer.singleShot(0, self._on_theme)  # after the subclass has made its plots
+        self.stage.turns.add(self._turn)
 
     def compute(self, state: State, request: Any) -> Any:
         """What `draw` needs, from a snapshot and this dock's `request()`; runs outside the GUI thread."""
@@ -66,13 +67,41 @@ class LiveDock(QWidget):
         elif (state.truth, state.forecast, state.time_fs) != (old.truth, old.forecast, old.time_fs):
             self._stale = True
 
-    def _tick(self) -> None:
-        if self._job is not None and self._job.done():
-            job, self._job = self._job, None
+    def _on_theme(self, _: Any = None) -> None:
+        """Draw axes and text in the colour of napari's text."""
+        viewer = self.stage.viewer
+        if viewer is None or not isalive(self):
+            return
+        color = get_theme(viewer.theme).text.as_hex()
+        for item in self.plot_items():
+            item.titleLabel.setText(item.titleLabel.text, color=color)
+            for _, label in item.legend.items if item.legend is not None else ():
+                label.setText(label.text, color=color)
+        for axis in self.axes():
+            axis.setPen(color)
+            axis.setTextPen(color)
+
+    def axes(self) -> list[pg.AxisItem]:
+        """The axes to keep in napari's colours."""
+        return [item.getAxis(side) for item in self.plot_items() for side in ("bottom", "left")]
+
+    def plot_items(self) -> list[pg.PlotItem]:
+        """The plots to keep in napari's colours."""
+        return [self.plot.getPlotItem()]
+
+    def _turn(self) -> bool:
+        """Draw what is computed, or have the newest state computed; says whether anything was drawn."""
+        if not isalive(self):
+            self.stage.turns.remove(self._turn)
+            return False
+        job, drawn = self._job, False
+        if job is not None and job.done():
+            self._job, drawn = None, True
             self._deliver(job)
         if self._stale and self._job is None and self.isVisible():
             self._stale = False
             self._job = _pool.submit(self.compute, self.session.state, self.request())
+        return drawn
 
     def _deliver(self, job: Future) -> None:
         """Draw a result; what cannot be computed is said in the dock, not thrown into the event loop."""
@@ -87,6 +116,8 @@ def plot(x: str, y: str) -> pg.PlotWidget:
     """A plot with labelled axes, a legend and no menu."""
     widget = pg.PlotWidget(background=None)
     label_axes(widget.getPlotItem(), x, y)
+    widget.getAxis("left").setWidth(AXIS_WIDTH)  # an axis that fits itself lays out and paints the plot twice
+    widget.getPlotItem().layout.setContentsMargins(0, 6, 6, 4)  # room for the last numbers of the axes
     widget.addLegend(offset=(-8, 8), labelTextSize="9pt")
     widget.setMenuEnabled(False)
     widget.hideButtons()
@@ -98,7 +129,8 @@ def label_axes(item: pg.PlotItem, x: str, y: str) -> None:
     for side, text in (("bottom", x), ("left", y)):
         axis = item.getAxis(side)
         axis.enableAutoSIPrefix(False)
-        axis.setLabel(text)
+        if axis.labelText != text:
+            axis.setLabel(text)
 
 
 def pen(color: str) -> Any:
@@ -106,12 +138,13 @@ def pen(color: str) -> Any:
     return pg.mkPen(color, width=2)
 
 
-def row(*widgets: QWidget) -> QWidget:
-    """Small controls side by side, left-aligned."""
+def row(*widgets: QWidget | None) -> QWidget:
+    """Small controls side by side; None pushes what follows to the right."""
     holder = QWidget()
     layout = QHBoxLayout(holder)
     layout.setContentsMargins(0, 0, 0, 0)
     for widget in widgets:
-        layout.addWidget(widget)
-    layout.addStretch()
+        layout.addStretch() if widget is None else layout.addWidget(widget)
+    if None not in widgets:
+        layout.addStretch()
     return holder

@@ -70,9 +70,9 @@ class HistogramDock(LiveDock):
     def draw(self, result: Distributions) -> None:
         """Set the curves and the distance."""
         for name, values in (("truth", result.truth), ("forecast", result.forecast)):
-            self.curves[name].setVisible(values is not None)
-            if values is not None:
-                self.curves[name].setData(result.edges, values)
+            self.curves[name].setData(
+                result.edges, np.zeros(len(result.edges) - 1) if values is None else values
+            )
         distance = result.distance
         self.distance.setText(_sentence(result, distance))
 

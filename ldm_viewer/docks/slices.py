@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QSlider
 from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP
 from ldm_viewer.docks.base import LiveDock, label_axes, row
 from ldm_viewer.planes import PLANES, Plane
+from ldm_viewer.words import describe_time
 
 if TYPE_CHECKING:
     import napari
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ldm_viewer.state import State
 
 STEPS = 1000  # of the position slider, over the cell
-LEFT, LEFT_BARE, BOTTOM, TITLE = 44, 26, 38, 30  # pixels around an image
+LEFT, LEFT_BARE, BOTTOM, TITLE = 44, 26, 38, 26  # pixels around an image
 DIFFERENCE_SHARE = 0.5  # of the density's range: what the difference's colours span either way
 
 
@@ -31,6 +32,7 @@ class Cuts(NamedTuple):
     cell: np.ndarray
     edges: tuple[float, float, float, float]
     position: float
+    moment: str
     truth: np.ndarray | None
     forecast: np.ndarray | None
     limits: tuple[float, float]
@@ -55,9 +57,14 @@ class SlicesDock(LiveDock):
         self.where = QLabel()
         self.plane.currentTextChanged.connect(self.refresh)
         self.position.valueChanged.connect(self.refresh)
-        self.layout().addWidget(row(QLabel("cut at"), self.plane, self.position, self.where))
+        self.moment = QLabel(objectName="moment")
+        self.layout().addWidget(
+            row(QLabel("cut at"), self.plane, self.position, self.where, None, self.moment)
+        )
         self.view = pg.GraphicsLayoutWidget()
         self.view.setBackground(None)
+        self.view.ci.layout.setContentsMargins(0, 0, 0, 6)
+        self.view.ci.layout.setHorizontalSpacing(6)
         self.layout().addWidget(self.view, 1)
         self._build()
 
@@ -65,11 +72,13 @@ class SlicesDock(LiveDock):
         self.images = {}
         self._edges = (0.0, 1.0, 0.0, 1.0)  # of the pictures, Å
         for column, name in enumerate(("truth", "forecast", "difference")):
-            cell = self.view.addPlot(row=0, col=2 * column, title=name)
+            cell = self.view.addPlot(row=0, col=2 * column)
             cell.setAspectLocked(True)
             cell.setMenuEnabled(False)
             cell.hideButtons()
             cell.setDefaultPadding(0.0)
+            cell.setTitle(name, size="10pt")
+            cell.layout.setRowFixedHeight(0, TITLE)
             cell.getAxis("left").setWidth(LEFT if column == 0 else LEFT_BARE)
             cell.getAxis("bottom").setHeight(BOTTOM)
             self.images[name] = pg.ImageItem(axisOrder="col-major")
@@ -80,9 +89,19 @@ class SlicesDock(LiveDock):
     def _bar(self, colormap: str, label: str, column: int, *names: str) -> pg.ColorBarItem:
         colors = pg.colormap.get(colormap, source="matplotlib")
         bar = pg.ColorBarItem(values=(0, 1), colorMap=colors, label=label, interactive=False, width=12)
+        bar.axis.setStyle(maxTickLevel=0)
         bar.setImageItem([self.images[name] for name in names])
         self.view.addItem(bar, 0, column)
         return bar
+
+    def plot_items(self) -> list[pg.PlotItem]:
+        """The three plots."""
+        return [_plot_of(item) for item in self.images.values()]
+
+    def axes(self) -> list[pg.AxisItem]:
+        """Those of the plots and of the colour bars."""
+        bars = (self.bar, self.difference_bar)
+        return [*super().axes(), *(bar.getAxis(side) for bar in bars for side in ("left", "right"))]
 
     def request(self) -> tuple[str, float, tuple[float, float]]:
         """Plane, position in fractions of the cell, limits."""
@@ -98,13 +117,14 @@ class SlicesDock(LiveDock):
         cuts = [None if frame is None else plane.picture(frame, index) for frame in state.pair()]
         cell, grid = state.truth.cell, state.truth.grid
         position = index / grid[plane.normal] * float(np.linalg.norm(cell[plane.normal]))
-        return Cuts(plane, cell, plane.edges(cell, grid), position, *cuts, limits)
+        return Cuts(plane, cell, plane.edges(cell, grid), position, describe_time(state), *cuts, limits)
 
     def draw(self, result: Cuts | None) -> None:
         """Set images, places and limits."""
         if result is None:
             return
         self.where.setText(f"= {result.position:.2f} Å")
+        self.moment.setText(result.moment)
         low, high = result.limits
         reach = DIFFERENCE_SHARE * (high - low)
         self.bar.setLevels((low, high))
@@ -123,7 +143,7 @@ class SlicesDock(LiveDock):
     def _fit_plots(self) -> None:
         """Give each plot the shape of the cell, so that its axes end where the cell ends."""
         left, right, bottom, top = self._edges
-        room = max(60, self.view.height() - BOTTOM - TITLE - 20)
+        room = max(60, self.view.height() - BOTTOM - TITLE - 6)
         for name, item in self.images.items():
             plot = _plot_of(item)
             axis = LEFT if name == "truth" else LEFT_BARE

@@ -72,6 +72,4 @@ class StructureDock(LiveDock):
         """Set the curves and name the axis."""
         label_axes(self.plot.getPlotItem(), "q (Å⁻¹)", KINDS[result.kind][1])
         for name, values in (("truth", result.truth), ("forecast", result.forecast)):
-            self.curves[name].setVisible(values is not None)
-            if values is not None:
-                self.curves[name].setData(result.q, values)
+            self.curves[name].setData(*([], []) if values is None else (result.q, values))
