@@ -35,7 +35,7 @@ class DataConfig:
 class TrainingConfig:
     """Optimisation; the paper is silent on all of it."""
 
-    joint_steps: int = 4000
+    joint_steps: int = 6000
     """Steps on the full objective (S15), autoencoder and denoiser together."""
     latent_steps: int = 30000
     """Steps on the denoiser alone afterwards, on the finished encoder's cached latents, which stand still."""

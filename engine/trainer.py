@@ -152,8 +152,6 @@ class Run:
         model, self.optimizer = self.fabric.setup(
             self.model, torch.optim.AdamW(stage.parameters(), weight_decay=decay)
         )
-        model.mark_forward_method("joint_losses")
-        model.mark_forward_method("latent_losses")
         if stage.name == "latent":
             self.cache_latents()
         if self.moments:
@@ -189,7 +187,8 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        losses = stage.losses(model, self.training, index, draws)
+        with self.fabric.autocast():  # Fabric itself applies precision to `forward` alone
+            losses = stage.losses(model, self.training, index, draws)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses["loss"])
         self.fabric.clip_gradients(model, self.optimizer, max_norm=settings.clip, error_if_nonfinite=True)
