@@ -12,7 +12,7 @@ from engine.trajectory import Trajectory
 from ldm_viewer.frames import Series, shared_limits
 from ldm_viewer.layers import image
 
-SAMPLE = "sample:"  # a sample-data address, "sample:li32_test.h5"
+SAMPLE = "ldm://sample/"  # napari takes sample data for a file unless it has scheme and host
 HDF5 = (".h5", ".hdf5", ".h5md")
 
 

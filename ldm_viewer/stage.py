@@ -128,7 +128,7 @@ class Stage:
     def _add_layers(self, truth: Series) -> None:
         viewer = self.viewer
         empty = Series(np.zeros((1, *truth.grid), np.float32), truth.start_fs, truth.step_fs, truth.cell)
-        self.truth = viewer.add_image(**image(truth, "truth", self.span))
+        self.truth = self._given_layer(truth) or viewer.add_image(**image(truth, "truth", self.span))
         self.forecast = viewer.add_image(**image(empty, "forecast", self.span, visible=False))
         for layer in (self.truth, self.forecast):
             layer.contrast_limits_range = (0.0, 1.5 * self.span[1])
@@ -136,6 +136,15 @@ class Stage:
         link_layers([self.truth, self.forecast], LINKED)
         dress(viewer, self.truth, self.forecast)
         viewer.reset_view()
+
+    def _given_layer(self, truth: Series) -> Any:
+        """The layer that our reader made of a file on napari's command line; drawn already, so it stays."""
+        for layer in self.viewer.layers:
+            if "ldm_viewer" in layer.metadata:
+                _swap(layer, truth)
+                layer.name, layer.contrast_limits = "truth", self.span
+                return layer
+        return None
 
     # ------------------------------------------------------------------------------------ viewer → session
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CELL, GRID, STEP_FS, wave, write_wave
+from waves import CELL, GRID, STEP_FS, wave, write_wave
 
 from engine.rollout import Frame, rollout
 from ldm_viewer.frames import LazyFrames, Series, shared_limits

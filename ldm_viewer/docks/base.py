@@ -45,6 +45,11 @@ class LiveDock(QWidget):
         QTimer.singleShot(0, self._on_theme)  # after the subclass has made its plots
         self.stage.turns.add(self._turn)
 
+    @property
+    def seen(self) -> bool:
+        """Whether any of it can be seen: a dock behind another tab is "visible" to Qt, but has no region."""
+        return self.isVisible() and not self.visibleRegion().isEmpty()
+
     def compute(self, state: State, request: Any) -> Any:
         """What `draw` needs, from a snapshot and this dock's `request()`; runs outside the GUI thread."""
         raise NotImplementedError
@@ -98,7 +103,7 @@ class LiveDock(QWidget):
         if job is not None and job.done():
             self._job, drawn = None, True
             self._deliver(job)
-        if self._stale and self._job is None and self.isVisible():
+        if self._stale and self._job is None and self.seen:
             self._stale = False
             self._job = _pool.submit(self.compute, self.session.state, self.request())
         return drawn

@@ -1,0 +1,264 @@
+"""The real window, driven as a user drives it: clicks, keys, drops, sliders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
+from waves import CELL, wave, write_wave
+
+from engine.observables import FINE_SHELLS, histogram, structure_factor, value_edges
+from engine.scores import jsd
+from ldm_viewer.planes import Plane
+from ldm_viewer.state import Status
+
+
+def click(qtbot: object, button: object) -> None:
+    qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
+
+
+def forecast(desk: SimpleNamespace, qtbot: object, frames: int = 5) -> None:
+    desk.session.configure(frames=frames)
+    click(qtbot, desk.panel.run)
+    qtbot.waitUntil(lambda: desk.session.state.status is Status.FINISHED, timeout=20_000)
+
+
+def quiet(desk: SimpleNamespace, qtbot: object) -> None:
+    """Wait until every visible dock shows the present state."""
+
+    def settled() -> bool:
+        return not any(dock.seen and (dock._stale or dock._job) for dock in desk.docks.values())
+
+    qtbot.waitUntil(settled, timeout=10_000)
+
+
+def show_dock(desk: SimpleNamespace, name: str) -> object:
+    dock = desk.docks[name]
+    parent = dock.parent()
+    while not isinstance(parent, QDockWidget):
+        parent = parent.parent()
+    parent.raise_()
+    return dock
+
+
+def test_opens_ready_with_sample_emulator_and_all_docks(desk: SimpleNamespace, wave_file: Path) -> None:
+    assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast"]
+    assert desk.panel.data.value == wave_file and desk.panel.emulator.value == "tiny"
+    assert desk.panel.run.enabled and desk.panel.run.text == "Forecast"
+    assert set(desk.docks) == {"Histogram", "S(q)", "Slices"}
+    assert desk.docks["Slices"].seen and desk.docks["Histogram"].seen
+    assert desk.viewer.canvas.grid.enabled and tuple(desk.viewer.canvas.grid.shape) == (1, 2)
+
+
+def test_axes_are_in_femtoseconds_and_angstrom(desk: SimpleNamespace) -> None:
+    truth = desk.viewer.layers["truth"]
+    assert truth.axis_labels == ("time", "z", "y", "x")
+    assert [str(unit) for unit in truth.units] == ["femtosecond", "angstrom", "angstrom", "angstrom"]
+    np.testing.assert_allclose(truth.scale, [2.0, 0.5, 0.5, 0.5])
+    frame, expected = np.asarray(truth.data[7]), wave(14.0)
+    np.testing.assert_allclose(frame, expected.transpose(2, 1, 0), rtol=1e-5)
+
+
+def test_one_click_forecasts_and_both_layers_show_one_moment(desk: SimpleNamespace, qtbot: object) -> None:
+    forecast(desk, qtbot)
+    state = desk.session.state
+    assert state.ready == 5 and desk.viewer.dims.point[0] == pytest.approx(state.forecast.end_fs)
+    layer = desk.viewer.layers["forecast"]
+    assert layer.visible
+    z = desk.viewer.dims.current_step[1]
+    np.testing.assert_allclose(layer._slice.image.raw, state.forecast.frames[4][:, :, z].T)
+    np.testing.assert_allclose(
+        desk.viewer.layers["truth"]._slice.image.raw, wave(state.time_fs)[:, :, z].T, rtol=1e-5
+    )
+
+
+def test_pause_step_resume_stop_by_mouse(desk: SimpleNamespace, qtbot: object) -> None:
+    desk.session.configure(frames=5000)
+    click(qtbot, desk.panel.run)
+    qtbot.waitUntil(lambda: desk.session.state.ready > 2, timeout=10_000)
+    click(qtbot, desk.panel.run)
+    assert desk.session.state.status is Status.PAUSED and desk.panel.run.text == "Resume"
+    qtbot.wait(200)
+    held = desk.session.state.ready
+    click(qtbot, desk.panel.step)
+    qtbot.waitUntil(lambda: desk.session.state.ready == held + 1, timeout=5_000)
+    qtbot.wait(200)
+    assert desk.session.state.ready == held + 1
+    click(qtbot, desk.panel.run)
+    qtbot.waitUntil(lambda: desk.session.state.ready > held + 3, timeout=5_000)
+    click(qtbot, desk.panel.stop)
+    assert desk.session.state.status is Status.STOPPED and not desk.panel.stop.enabled
+    assert desk.panel.run.text == "Forecast"
+
+
+def test_seed_typed_by_keyboard_reaches_the_next_forecast(desk: SimpleNamespace, qtbot: object) -> None:
+    box = desk.panel.seed.native
+    box.setFocus()
+    box.selectAll()
+    qtbot.keyClicks(box, "17")
+    qtbot.keyClick(box, Qt.Key.Key_Return)
+    assert desk.session.state.setup.seed == 17
+
+
+def test_napari_slider_and_panel_slider_are_one(desk: SimpleNamespace, qtbot: object) -> None:
+    desk.viewer.dims.set_point(0, 20.0)
+    assert desk.session.state.time_fs == 20.0 and desk.panel.time_text.value == "20 fs"
+    slider = desk.panel.time.native
+    slider.setFocus()
+    qtbot.keyClick(slider, Qt.Key.Key_Right)
+    assert desk.session.state.time_fs == 22.0 and desk.viewer.dims.point[0] == 22.0
+    click(qtbot, desk.panel.here)
+    assert desk.session.state.setup.start_fs == 22.0 == desk.panel.start_fs.value
+
+
+def test_contrast_and_colormap_are_shared(desk: SimpleNamespace) -> None:
+    truth, made = desk.viewer.layers
+    truth.contrast_limits = (0.03, 0.06)
+    truth.colormap = "magma"
+    assert tuple(made.contrast_limits) == (0.03, 0.06) and made.colormap.name == "magma"
+
+
+def test_histogram_says_the_distance_of_the_frame_that_is_shown(desk: SimpleNamespace, qtbot: object) -> None:
+    forecast(desk, qtbot)
+    dock = show_dock(desk, "Histogram")
+    desk.session.look_at(desk.session.state.forecast.time_at(1))
+    qtbot.wait(50)
+    quiet(desk, qtbot)
+    truth, made = desk.session.state.pair()
+    edges = value_edges(desk.stage.span[1])
+    distance = jsd(histogram(truth, edges), histogram(made, edges))
+    assert f"{distance:.4f} nats" in dock.distance.text()
+    np.testing.assert_allclose(dock.curves["forecast"].yData, histogram(made, edges))
+
+
+def test_structure_factor_changes_convention(desk: SimpleNamespace, qtbot: object) -> None:
+    forecast(desk, qtbot)
+    dock = show_dock(desk, "S(q)")
+    for position, kind in enumerate(("amplitude", "intensity")):
+        dock.kind.setCurrentIndex(position)
+        qtbot.wait(50)
+        quiet(desk, qtbot)
+        truth, _ = desk.session.state.pair()
+        curve = structure_factor(truth[None], CELL, FINE_SHELLS, kind)
+        expected = curve.values[0][np.isfinite(curve.values[0])]
+        np.testing.assert_allclose(dock.curves["truth"].getData()[1], expected)
+
+
+def test_slices_show_the_plane_and_share_limits(desk: SimpleNamespace, qtbot: object) -> None:
+    forecast(desk, qtbot)
+    dock = desk.docks["Slices"]
+    for name in ("x", "y", "z"):
+        dock.plane.setCurrentText(name)
+        dock.position.setValue(250)
+        qtbot.wait(50)
+        quiet(desk, qtbot)
+        truth, made = desk.session.state.pair()
+        plane = Plane.named(name)
+        real, film = plane.picture(truth, 2), plane.picture(made, 2)
+        np.testing.assert_allclose(dock.images["truth"].image, real)
+        np.testing.assert_allclose(dock.images["difference"].image, film - real)
+        assert tuple(dock.images["truth"].getLevels()) == tuple(dock.images["forecast"].getLevels())
+        assert "1.00 Å" in dock.where.text()
+
+
+def test_hidden_docks_do_not_compute(
+    desk: SimpleNamespace, qtbot: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show_dock(desk, "Histogram")
+    qtbot.wait(100)
+    quiet(desk, qtbot)
+    computed = []
+    dock = desk.docks["S(q)"]
+    compute = dock.compute
+    monkeypatch.setattr(dock, "compute", lambda *given: computed.append(1) or compute(*given))
+    forecast(desk, qtbot)
+    qtbot.wait(300)
+    assert not dock.seen and not computed
+    show_dock(desk, "S(q)")
+    qtbot.waitUntil(lambda: bool(computed), timeout=5_000)
+
+
+def drop(target: QWidget, path: Path) -> None:
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path))])
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, mime, buttons, keys)
+    QApplication.sendEvent(target, enter)
+    assert enter.isAccepted()
+    QApplication.sendEvent(target, QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, mime, buttons, keys))
+
+
+def test_a_file_dropped_on_panel_or_canvas_opens(desk: SimpleNamespace, tmp_path: Path) -> None:
+    canvas = next(w for w in desk.panel.window().centralWidget().findChildren(QWidget) if w.acceptDrops())
+    for target, name in ((desk.panel, "one.h5"), (canvas, "two.h5")):
+        path = write_wave(tmp_path / name, frames=12)
+        drop(target, path)
+        assert desk.session.state.trajectory.path == path
+    assert len(desk.viewer.layers) == 2
+
+
+def test_reader_opens_in_the_panel_and_adds_no_layer(desk: SimpleNamespace, tmp_path: Path) -> None:
+    path = write_wave(tmp_path / "other.h5", frames=12)
+    desk.viewer.open(str(path), plugin="ldm_viewer")
+    assert desk.session.state.trajectory.path == path and len(desk.viewer.layers) == 2
+
+
+def test_sample_menu_opens_lithium_which_the_tiny_emulator_refuses(desk: SimpleNamespace) -> None:
+    notification_manager.records.clear()
+    desk.viewer.open_sample("ldm_viewer", "li32_test")
+    assert desk.session.state.trajectory.formula == "Li32" and len(desk.viewer.layers) == 2
+    assert not desk.panel.run.enabled
+    assert "Li32" in notification_manager.records[-1].message
+
+
+def test_mistakes_become_notifications(desk: SimpleNamespace, qtbot: object, tmp_path: Path) -> None:
+    notification_manager.records.clear()
+    line = desk.panel.data.line_edit.native
+    line.selectAll()
+    qtbot.keyClicks(line, str(tmp_path / "nothing.h5"))
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    assert "nothing.h5" in notification_manager.records[-1].message
+    foreign = tmp_path / "foreign.h5"
+    foreign.write_bytes(b"not HDF5")
+    desk.panel.tell(desk.session.open_trajectory, foreign)
+    assert "foreign.h5" in notification_manager.records[-1].message
+    assert all(record.severity.value == "error" for record in notification_manager.records)
+    assert desk.session.state.truth is not None
+
+
+def test_another_file_in_three_dimensions_swaps_data_only(
+    desk: SimpleNamespace, qtbot: object, tmp_path: Path
+) -> None:
+    desk.viewer.dims.ndisplay = 3
+    forecast(desk, qtbot)
+    before = list(desk.viewer.layers)
+    desk.viewer.screenshot(flash=False)
+    desk.session.open_trajectory(write_wave(tmp_path / "next.h5", frames=9))
+    desk.viewer.screenshot(flash=False)
+    assert list(desk.viewer.layers) == before and not desk.viewer.layers["forecast"].visible
+    assert desk.viewer.layers["truth"].data.shape[0] == 9
+
+
+def test_a_slanted_cell_is_shown_in_place(desk: SimpleNamespace, tmp_path: Path) -> None:
+    cell = np.array([[4.0, 0.0, 0.0], [1.0, 3.5, 0.0], [0.5, 0.3, 4.5]])
+    desk.session.open_trajectory(write_wave(tmp_path / "slanted.h5", cell=cell))
+    assert not desk.panel.run.enabled
+    truth = desk.viewer.layers["truth"]
+    corner = truth.data_to_world((0, 8, 8, 8))[1:]
+    np.testing.assert_allclose(corner, cell.sum(axis=0)[::-1])
+    desk.viewer.dims.ndisplay = 3
+    assert desk.viewer.screenshot(flash=False)[..., :3].std() > 5
+
+
+def test_layers_deleted_by_the_user_come_back_with_the_next_file(
+    desk: SimpleNamespace, tmp_path: Path
+) -> None:
+    desk.viewer.layers.remove("forecast")
+    desk.session.open_trajectory(write_wave(tmp_path / "again.h5"))
+    assert {"truth", "forecast"} <= {layer.name for layer in desk.viewer.layers}
