@@ -48,9 +48,9 @@ def open_docks(viewer: napari.Viewer, panel: QWidget) -> None:
 
 
 def _enlarge(window: QMainWindow) -> None:
-    """Grow a window that is too small for the docks, as far as the screen goes."""
+    """Grow a window that is too small for the docks, but not beyond the screen."""
     room = window.screen().availableGeometry()
-    wanted = QSize(*SMALLEST).boundedTo(room.size()).expandedTo(window.size())
+    wanted = window.size().expandedTo(QSize(*SMALLEST)).boundedTo(room.size())
     if not window.isMaximized() and not window.isFullScreen() and wanted != window.size():
         window.resize(wanted)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.palette import FIELD_COLORMAP
-from ldm_viewer.frames import Series
+from ldm_viewer.frames import Series, shared_limits
 
 AXES = ("time", "z", "y", "x")
 UNITS = ("fs", "angstrom", "angstrom", "angstrom")
@@ -70,3 +70,12 @@ def image(series: Series, name: str, limits: tuple[float, float], **more: Any) -
         **placement(series),
         **more,
     }
+
+
+def still(density: np.ndarray, cell: np.ndarray, name: str) -> dict[str, Any]:
+    """Arguments of `viewer.add_image` for one density (Nx, Ny, Nz) in Å⁻³ without a time."""
+    series = Series(density[None], 0.0, 1.0, cell)
+    described = image(series, name, shared_limits(series), data=np.asarray(density).transpose(2, 1, 0))
+    for key in ("axis_labels", "units", "scale", "translate"):
+        described[key] = described[key][1:]
+    return {**described, "affine": described["affine"][1:, 1:]}

@@ -8,9 +8,10 @@ from typing import Any
 
 import h5py
 
+from engine.formats import format_of, read_volume
 from engine.trajectory import Trajectory
 from ldm_viewer.frames import Series, shared_limits
-from ldm_viewer.layers import image
+from ldm_viewer.layers import image, still
 
 SAMPLE = "ldm://sample/"  # napari takes sample data for a file unless it has scheme and host
 HDF5 = (".h5", ".hdf5", ".h5md")
@@ -46,7 +47,17 @@ def is_trajectory(path: str | Path) -> bool:
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[tuple]] | None:
     """Answer napari's question whether we read `path`; None for foreign HDF5, which others may want."""
     first = path if isinstance(path, str) else path[0]
+    if format_of(first) is not None:
+        return read_still
     return read if is_trajectory(first) else None
+
+
+def read_still(path: str | Sequence[str]) -> list[tuple]:
+    """One CUBE, CHGCAR or XSF file as an image layer in Å⁻³; `ldm convert` makes a trajectory of a series."""
+    first = Path(path if isinstance(path, str) else path[0])
+    volume = read_volume(first)
+    described = still(volume.density, volume.cell, first.name)
+    return [(described.pop("data"), described, "image")]
 
 
 def read(path: str | Sequence[str]) -> list[tuple]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.rollout import Frame
     from ldm_viewer.frames import GrowingFrames
 
+MOST_THREADS = 4  # one forecast is too small to feed more
 NICENESS = 10  # on two cores the window must win against the model
 
 
@@ -117,4 +118,4 @@ class ForecastWorker(threading.Thread):
     def _leave_a_core() -> None:
         import torch
 
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))  # per thread: the GUI keeps a core
+        torch.set_num_threads(min(MOST_THREADS, max(1, (os.cpu_count() or 2) - 1)))  # the GUI keeps a core

@@ -74,6 +74,17 @@ def test_reader_leaves_foreign_hdf5_to_others(tmp_path: Path, wave_file: Path) -
     assert kind == "image" and data.shape == (40, 8, 8, 8) and described["axis_labels"][0] == "time"
 
 
+def test_reader_shows_a_cube_file_in_place(tmp_path: Path) -> None:
+    from engine.formats import Volume, write_volume
+
+    density, cell = 0.05 * (2 + np.random.default_rng(0).random((4, 6, 8))), np.diag([3.0, 4.0, 5.0])
+    path = write_volume(tmp_path / "one.cube", Volume(density, cell), "cube")
+    (data, described, _), = get_reader(str(path))(str(path))  # fmt: skip
+    np.testing.assert_allclose(data, density.transpose(2, 1, 0), rtol=1e-4)
+    np.testing.assert_allclose(described["scale"], [5 / 8, 4 / 6, 3 / 4], rtol=1e-4)
+    assert described["axis_labels"] == ("z", "y", "x")
+
+
 def test_napari_w_ldm_viewer_opens_panel_and_docks(tmp_path: Path) -> None:
     done = start(["-c", LOOK, "-w", "ldm_viewer"], tmp_path)
     assert done.returncode == 0, done.stderr

@@ -262,3 +262,13 @@ def test_layers_deleted_by_the_user_come_back_with_the_next_file(
     desk.viewer.layers.remove("forecast")
     desk.session.open_trajectory(write_wave(tmp_path / "again.h5"))
     assert {"truth", "forecast"} <= {layer.name for layer in desk.viewer.layers}
+
+
+def test_a_single_density_stands_beside_the_pair(desk: SimpleNamespace, tmp_path: Path) -> None:
+    from engine.formats import Volume, write_volume
+
+    path = write_volume(tmp_path / "one.cube", Volume(wave(0.0), CELL), "cube")
+    desk.viewer.open(str(path), plugin="ldm_viewer")
+    assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "one.cube"]
+    desk.session.look_at(10.0)
+    assert desk.viewer.dims.point[0] == 10.0 and desk.viewer.screenshot(flash=False).std() > 5
