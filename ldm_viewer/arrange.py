@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from ldm_viewer.reader import is_trajectory
+from ldm_viewer.stage import docked
 
 if TYPE_CHECKING:
-    import napari
+    from ldm_viewer.stage import Stage
 
 PLUGIN = "ldm_viewer"
 SIDE = ("Histogram", "S(q)")  # tabs under the panel; the first one is on top
@@ -24,7 +24,7 @@ MARGIN = 0.08  # around the cells, as a share of the view
 SMALLEST = (1280, 800)  # a window that shows all of it without clipping
 
 
-def open_docks(viewer: napari.Viewer, panel: QWidget) -> None:
+def open_docks(stage: Stage, panel: QWidget) -> None:
     """Open the plots under the panel and the slices under the canvas; open ones stay where they are."""
     home = _dock_of(panel)
     if home is None:
@@ -33,7 +33,7 @@ def open_docks(viewer: napari.Viewer, panel: QWidget) -> None:
     if not isinstance(window, QMainWindow):
         return
     present = set(window.findChildren(QDockWidget))
-    docks = {name: viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*SIDE, BELOW)}
+    docks = {name: stage.viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*SIDE, BELOW)}
     fresh = {name: dock for name, dock in docks.items() if dock not in present}
     if len(fresh) < len(docks):
         return
@@ -42,9 +42,7 @@ def open_docks(viewer: napari.Viewer, panel: QWidget) -> None:
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)  # curves need height
     window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, fresh[BELOW])
     _enlarge(window)
-    QTimer.singleShot(
-        0, lambda: _settle(viewer, window, home, fresh)
-    )  # sizes hold only once the window is laid out
+    QTimer.singleShot(0, lambda: _settle(stage, home, fresh))  # sizes hold only once the window is laid out
 
 
 def _enlarge(window: QMainWindow) -> None:
@@ -55,17 +53,19 @@ def _enlarge(window: QMainWindow) -> None:
         window.resize(wanted)
 
 
-def _settle(
-    viewer: napari.Viewer, window: QMainWindow, home: QDockWidget, docks: dict[str, QDockWidget]
-) -> None:
-    if not isalive(window):
-        return
+def _settle(stage: Stage, home: QDockWidget, docks: dict[str, QDockWidget]) -> None:
+    if not all(map(docked, (home, *docks.values()))):
+        return  # closed again already
+    window = home.window()
     window.resizeDocks([docks[BELOW]], [SLICES_HEIGHT], Qt.Orientation.Vertical)
     window.resizeDocks([home], [SIDE_WIDTH], Qt.Orientation.Horizontal)
     docks[SIDE[0]].raise_()
-    QTimer.singleShot(
-        100, lambda: viewer.reset_view(margin=MARGIN) if isalive(window) else None
-    )  # the canvas has its size now
+    QTimer.singleShot(100, lambda: _fit_view(stage))  # when the canvas has its size
+
+
+def _fit_view(stage: Stage) -> None:
+    if stage.viewer is not None:
+        stage.viewer.reset_view(margin=MARGIN)
 
 
 def _dock_of(widget: QWidget) -> QDockWidget | None:

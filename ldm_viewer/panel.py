@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ldm_viewer.arrange import DropTarget, open_docks
 from ldm_viewer.reader import SAMPLE
-from ldm_viewer.stage import stage_of
+from ldm_viewer.stage import docked, stage_of
 from ldm_viewer.state import State, Status
 from ldm_viewer.words import describe_emulator, describe_run, describe_trajectory
 
@@ -40,7 +40,6 @@ class MainPanel(QWidget):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
-        self._viewer = napari_viewer
         self._begin_fs, self._step_fs = 0.0, 1.0  # where the time slider begins, and its step
         self.stage = stage_of(napari_viewer)
         self.session = self.stage.session
@@ -49,6 +48,7 @@ class MainPanel(QWidget):
         self.setAcceptDrops(True)
         self._drops = DropTarget(self, lambda path: self.tell(self.session.open_trajectory, path))
         self.session.changed.connect(self._on_changed)
+        self.stage.attend(self)
         self._show(self.session.state)
         QTimer.singleShot(0, self._on_shown)  # the window is put together first
 
@@ -175,7 +175,7 @@ class MainPanel(QWidget):
             self.tell(self.session.choose_emulator, state.emulators[0])
         if state.trajectory is None:
             self.tell(self.session.open_trajectory, self._given_file() or SAMPLE_FILE)
-        open_docks(self._viewer, self)
+        open_docks(self.stage, self)
         self._drops.watch_window()
         if os.environ.get(AUTOSTART) == "1":
             self.tell(self.session.start)
@@ -183,14 +183,18 @@ class MainPanel(QWidget):
     def _given_file(self) -> str | None:
         """A trajectory that napari's command line has opened already."""
         return next(
-            (layer.metadata["ldm_viewer"] for layer in self._viewer.layers if "ldm_viewer" in layer.metadata),
+            (
+                layer.metadata["ldm_viewer"]
+                for layer in self.stage.viewer.layers
+                if "ldm_viewer" in layer.metadata
+            ),
             None,
         )
 
     # ------------------------------------------------------------------------------------- session → panel
 
     def _on_changed(self, state: State, old: State) -> None:
-        if not isalive(self):
+        if not docked(self):
             self.session.changed.disconnect(self._on_changed, missing_ok=True)
             return
         self._show(state)

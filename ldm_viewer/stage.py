@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.experimental import link_layers
-from qtpy.QtWidgets import QApplication
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QApplication, QWidget
 
 from engine.palette import FORECAST, TRUTH
 from ldm_viewer.frames import Series, shared_limits
@@ -52,6 +53,11 @@ def existing_stage(viewer: napari.Viewer) -> Stage | None:
     return _stages.get(getattr(viewer, "__wrapped__", viewer))
 
 
+def docked(widget: QWidget) -> bool:
+    """Whether a widget is still in a window: napari takes a closed dock's widget out without deleting it."""
+    return isalive(widget) and widget.parent() is not None
+
+
 class Stage:
     """Keeps a viewer's layers and slider in step with a session."""
 
@@ -62,12 +68,18 @@ class Stage:
         self.forecast: Any = None
         self.span = (0.0, 1.0)  # of the truth's values, Å⁻³
         self._moving = False
+        self._widgets: list[QWidget] = []
         session.changed.connect(self._show)
         viewer.dims.events.current_step.connect(self._on_slider)
         viewer.layers.events.removed.connect(self._on_removed)
         self.turns = Turns()
         self.turns.add(self._poll)
         QApplication.instance().aboutToQuit.connect(self.close)
+
+    def attend(self, widget: QWidget) -> None:
+        """Work as long as a widget of ours lives in the window."""
+        self._widgets.append(widget)
+        self.turns.start()
 
     @property
     def viewer(self) -> napari.Viewer | None:
@@ -85,6 +97,10 @@ class Stage:
         self.session.close()
 
     def _poll(self) -> bool:
+        self._widgets = [widget for widget in self._widgets if docked(widget)]
+        if not self._widgets:  # the window is gone, or the user closed all docks
+            self.close()
+            return False
         before = self.session.state
         self.session.poll()
         return self.session.state is not before

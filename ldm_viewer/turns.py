@@ -22,7 +22,11 @@ class Turns:
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)  # coarse timers bunch together
         self._timer.timeout.connect(self._tick)
-        self._timer.start(TURN_MS)
+
+    def start(self) -> None:
+        """Begin, or go on after a stop."""
+        if not self._timer.isActive():
+            self._timer.start(TURN_MS)
 
     def add(self, member: Callable[[], bool]) -> None:
         """A member returns whether it had something to do; if not, the next one takes its turn."""

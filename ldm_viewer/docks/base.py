@@ -11,7 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from ldm_viewer.stage import stage_of
+from ldm_viewer.stage import docked, stage_of
 from ldm_viewer.worker import step_aside
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class LiveDock(QWidget):
         napari_viewer.events.theme.connect(self._on_theme)
         QTimer.singleShot(0, self._on_theme)  # after the subclass has made its plots
         self.stage.turns.add(self._turn)
+        self.stage.attend(self)
 
     @property
     def seen(self) -> bool:
@@ -67,7 +68,7 @@ class LiveDock(QWidget):
         self._stale = True
 
     def _on_changed(self, state: State, old: State) -> None:
-        if not isalive(self):
+        if not docked(self):
             self.session.changed.disconnect(self._on_changed, missing_ok=True)
         elif (state.truth, state.forecast, state.time_fs) != (old.truth, old.forecast, old.time_fs):
             self._stale = True
@@ -96,7 +97,7 @@ class LiveDock(QWidget):
 
     def _turn(self) -> bool:
         """Draw what is computed, or have the newest state computed; says whether anything was drawn."""
-        if not isalive(self):
+        if not docked(self):
             self.stage.turns.remove(self._turn)
             return False
         job, drawn = self._job, False

@@ -272,3 +272,23 @@ def test_a_single_density_stands_beside_the_pair(desk: SimpleNamespace, tmp_path
     assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "one.cube"]
     desk.session.look_at(10.0)
     assert desk.viewer.dims.point[0] == 10.0 and desk.viewer.screenshot(flash=False).std() > 5
+
+
+def test_closing_our_docks_ends_the_forecast_and_the_panel_can_come_back(
+    desk: SimpleNamespace, qtbot: object
+) -> None:
+    desk.session.configure(frames=100_000)
+    click(qtbot, desk.panel.run)
+    qtbot.waitUntil(lambda: desk.session.state.ready > 1, timeout=10_000)
+    worker = desk.session._worker
+    window = desk.panel.window()
+    for dock in window.findChildren(QDockWidget):
+        if "ldm_viewer" in dock.objectName():
+            dock.destroyOnClose()  # what napari's cross does
+    qtbot.waitUntil(lambda: not worker.is_alive(), timeout=5_000)
+    assert desk.session.state.status is Status.STOPPED
+    _, panel = desk.viewer.window.add_plugin_dock_widget("ldm_viewer", "Forecast", tabify=True)
+    panel.session.configure(frames=2)
+    click(qtbot, panel.run)
+    qtbot.waitUntil(lambda: panel.session.state.status is Status.FINISHED, timeout=10_000)
+    assert panel.session is desk.session and len(desk.viewer.layers) == 2
