@@ -78,10 +78,6 @@ class GrowingFrames:
         self.buffer[self.ready] = frame
         self.ready += 1
 
-    def written(self) -> np.ndarray:
-        """The frames that are ready, (ready, Nx, Ny, Nz), without a copy."""
-        return self.buffer[: self.ready]
-
     def __getitem__(self, key: Any) -> np.ndarray:
         key = key if isinstance(key, tuple) else (key,)
         times = np.arange(len(self))[key[0]]
