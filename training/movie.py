@@ -10,7 +10,9 @@ from tqdm import tqdm
 from engine.trajectory import Trajectory
 
 
-def run(truth: Path, forecast: Path, out: Path, *, plane: str, position: float, fps: int, member: int) -> Path:
+def run(
+    truth: Path, forecast: Path, out: Path, *, plane: str, position: float, fps: int, member: int
+) -> Path:
     """Write an MP4; frames are those times, in fs, that both files hold. ValueError where there are none."""
     from ldm_viewer.movie import slice_movie
 
