@@ -31,10 +31,11 @@ class DiffusionConfig:
     width: int = 256
     """Hidden width of the MLP; its weights stay in the cache of one core, which sets the sampling speed."""
     depth: int = 3
-    """Hidden layers of the MLP."""
-    condition_noise: float = 0.05
-    """Standard deviation of Gaussian noise on c in training, in units of the latent's own: a rollout feeds
-    the model its own slightly wrong latents, so training shows it some."""
+    """Residual layers of the MLP. A plain one of the same width left two to three times more error per step,
+    and free runs left the latents that the decoder knows."""
+    condition_noise: float = 0.5
+    """Noise on c in training, standard deviation drawn from 0 to this for each pair, in units of the latent's
+    own: a rollout feeds the model its own slightly wrong latents, and with 0.05 free runs diverged."""
 
 
 class Schedule(nn.Module):
@@ -70,31 +71,52 @@ def time_embedding(t: Tensor, dim: int) -> Tensor:
     return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
 
+class ResidualLayer(nn.Module):
+    """x + W₂ SiLU(W₁ LayerNorm(x)), (B, width); starts as the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        nn.init.zeros_(self.body[-1].weight)
+        nn.init.zeros_(self.body[-1].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width) → the same."""
+        return x + self.body(x)
+
+
 class Denoiser(nn.Module):
     """ε_θ(z_t, t, c): an MLP over the concatenation of z_t, c and the embedded t (S12)."""
 
     def __init__(self, config: DiffusionConfig, latent: int) -> None:
         super().__init__()
         self.time_dim = config.time_dim
-        widths = [2 * latent + config.time_dim] + [config.width] * config.depth
-        layers = [m for a, b in zip(widths, widths[1:], strict=False) for m in (nn.Linear(a, b), nn.SiLU())]
-        self.net = nn.Sequential(*layers, nn.Linear(config.width, latent))
+        self.first = nn.Linear(2 * latent + config.time_dim, config.width)
+        self.rest = nn.Sequential(
+            *(ResidualLayer(config.width) for _ in range(config.depth)),
+            nn.LayerNorm(config.width),
+            nn.Linear(config.width, latent),
+        )
 
     def forward(self, z: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """(B, d), (B,), (B, d) → (B, d)."""
-        return self.net(torch.cat([z, condition, time_embedding(t, self.time_dim).to(z)], dim=-1))
+        return self.rest(
+            self.first(torch.cat([z, condition, time_embedding(t, self.time_dim).to(z)], dim=-1))
+        )
 
     def conditioned(self, condition: Tensor, steps: int) -> Callable[[Tensor, int], Tensor]:
         """(z, t) ↦ ε_θ(z, t, c) with everything that depends on c or t alone computed beforehand.
 
         The first layer is linear in the concatenation, so its shares from c and from each t simply add.
         """
-        first, rest, d = self.net[0], self.net[1:], condition.shape[-1]
-        for_z, for_c, for_t = first.weight.split([d, d, self.time_dim], dim=1)
+        d = condition.shape[-1]
+        for_z, for_c, for_t = self.first.weight.split([d, d, self.time_dim], dim=1)
         times = time_embedding(torch.arange(steps, device=condition.device), self.time_dim).to(condition)
-        from_t, from_c = times @ for_t.T, condition @ for_c.T + first.bias
+        from_t, from_c = times @ for_t.T, condition @ for_c.T + self.first.bias
         for_z = for_z.T.contiguous()
-        return lambda z, t: rest(torch.addmm(from_c + from_t[t], z, for_z))
+        return lambda z, t: self.rest(torch.addmm(from_c + from_t[t], z, for_z))
 
 
 def denoising_loss(

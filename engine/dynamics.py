@@ -27,7 +27,8 @@ class LatentDynamics(nn.Module):
         """L = L_AE + λ1 L_LDM + λ2 L_sJSD, states (2B, 2, Nx, Ny, Nz): B, then those Δτ later (S15)."""
         weights = self.recipe.loss
         latent = self.autoencoder.encode(pairs)
-        decoded = self.autoencoder.decode(latent)
+        jitter = self.recipe.training.latent_noise * torch.randn(latent.shape, generator=generator)
+        decoded = self.autoencoder.decode(latent + jitter.to(latent))
         terms = {"reconstruction": (decoded.float() - pairs).square().mean()}
         current, following = latent.float().chunk(2)
         terms |= self.latent_losses(current, following, generator)
@@ -44,6 +45,7 @@ class LatentDynamics(nn.Module):
             return torch.randn(following.shape, generator=generator).to(following)
 
         t = torch.randint(self.schedule.steps, (len(following),), generator=generator)
-        condition = current + self.recipe.diffusion.condition_noise * normal()
+        spread = torch.rand((len(current), 1), generator=generator).to(current)
+        condition = current + self.recipe.diffusion.condition_noise * spread * normal()
         loss = denoising_loss(self.denoiser, self.schedule, following, condition, t, normal())
         return {"loss": loss, "denoising": loss}

@@ -35,14 +35,17 @@ class DataConfig:
 class TrainingConfig:
     """Optimisation; the paper is silent on all of it."""
 
-    joint_steps: int = 6000
+    joint_steps: int = 3000
     """Steps on the full objective (S15), autoencoder and denoiser together."""
-    latent_steps: int = 30000
+    latent_steps: int = 20000
     """Steps on the denoiser alone afterwards, on the finished encoder's cached latents, which stand still."""
     pairs: int = 8
     """Pairs (state, next state) per joint step; both states of a pair are reconstructed."""
     latent_pairs: int = 256
     """Pairs per latent step."""
+    latent_noise: float = 0.03
+    """Standard deviation of Gaussian noise on the latents that the decoder learns from: less than the latent
+    moves in one step, so that nearby latents decode to nearby fields."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW, warmed up over 200 steps, then a cosine to zero in each stage."""
     weight_decay: float = 1e-4
