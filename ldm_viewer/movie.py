@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], bool | None]
 DPI = 100
+ENCODING = {  # codec, pixel format and options of ffmpeg
+    ".mp4": ("libx264", "yuv420p", "-crf 18 -preset fast -movflags +faststart"),
+    ".gif": ("gif", "pal8", "-filter_complex split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none"),
+}
 SAMPLED = 12  # frames that the colour limits are taken from
 
 
@@ -54,7 +58,7 @@ def slice_movie(
     title: str = "",
     progress: Progress | None = None,
 ) -> Path:
-    """Write truth | forecast | forecast − truth, (T, Nx, Ny, Nz) in Å⁻³, as H.264 in MP4; returns the path.
+    """Film truth, forecast and forecast − truth, (T, Nx, Ny, Nz) in Å⁻³, as .mp4 (H.264) or .gif.
 
     `times_fs` (T,) is stamped on the frames; `position` is a fraction of the cell along the plane's normal.
     `progress(done, total)` is called after each frame; if it returns False, MovieCancelled is raised. Written
@@ -83,8 +87,9 @@ def _check(
         raise ValueError(
             f"size {size[0]}×{size[1]} will not do: H.264 needs even sides, and text needs 160 pixels"
         )
-    if path.suffix.lower() != ".mp4":
-        raise ValueError(f"a movie is written as .mp4, not {path.suffix or 'without suffix'}")
+    if path.suffix.lower() not in ENCODING:
+        kinds = " or ".join(ENCODING)
+        raise ValueError(f"a movie is written as {kinds}, not {path.suffix or 'without suffix'}")
 
 
 def _limits(
@@ -258,10 +263,18 @@ def _write(
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
+    codec, pixels, options = ENCODING[path.suffix.lower()]
     writer = imageio_ffmpeg.write_frames(
-        str(part), size, fps=fps, codec="libx264", quality=None, bitrate=None, macro_block_size=2,
-        pix_fmt_out="yuv420p", output_params=["-crf", "18", "-preset", "fast", "-movflags", "+faststart"],
-    )  # fmt: skip
+        str(part),
+        size,
+        fps=fps,
+        codec=codec,
+        quality=None,
+        bitrate=None,
+        macro_block_size=2,
+        pix_fmt_out=pixels,
+        output_params=options.split(),
+    )
     try:
         writer.send(None)
         for done, picture in enumerate(pictures, start=1):

@@ -104,3 +104,10 @@ def test_cuts_and_pictures_agree_on_the_grid_points() -> None:
     fine = Plane.named("z").picture(wave, 0)[:, 0]
     centres = (np.arange(64) + 0.5) / 4 - 0.5  # voxel i covers i − ½ … i + ½
     np.testing.assert_allclose(fine, np.cos(2 * np.pi * centres / 16), atol=5e-3)
+
+
+def test_a_gif_holds_every_frame(tmp_path):
+    from PIL import Image
+
+    with Image.open(film(tmp_path / "a.gif", frames=7)) as picture:
+        assert (picture.format, picture.n_frames) == ("GIF", 7)

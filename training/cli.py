@@ -105,6 +105,8 @@ def movie(
     plane: Literal["x", "y", "z"] = "x",
     position: float = 0.5,
     fps: int = 25,
+    size: tuple[int, int] = (1280, 720),
+    every: int = 1,
     member: int = 0,
 ) -> None:
     """Film truth | forecast | difference of two trajectory files.
@@ -112,15 +114,17 @@ def movie(
     Args:
         truth: trajectory file of the simulation.
         forecast: trajectory file written by `ldm rollout`.
-        out: movie to write (.mp4, H.264).
+        out: movie to write: .mp4 (H.264) or .gif.
         plane: axis that the cut is normal to.
         position: where along it, as a fraction of the cell.
         fps: frames per second.
+        size: width and height in pixels, even.
+        every: film every n-th frame.
         member: member, if the forecast is an ensemble.
     """
     from training.movie import run
 
-    run(truth, forecast, out, plane=plane, position=position, fps=fps, member=member)
+    run(truth, forecast, out, plane=plane, position=position, fps=fps, size=size, every=every, member=member)
 
 
 def demo(out: Out = Path("demo"), headless: bool = False) -> None:

@@ -68,7 +68,7 @@ def pictures(out: Path) -> None:
         emulator, Trajectory(test), out / "forecast.h5", start=1, frames=frames, members=1, seed=0
     ):
         pass
-    movie(test, out / "forecast.h5", out / "forecast.mp4", plane="x", position=0.5, fps=25, member=0)
+    movie(test, out / "forecast.h5", out / "forecast.mp4")
 
 
 def _quiet() -> dict[str, str]:

@@ -11,7 +11,16 @@ from engine.trajectory import Trajectory
 
 
 def run(
-    truth: Path, forecast: Path, out: Path, *, plane: str, position: float, fps: int, member: int
+    truth: Path,
+    forecast: Path,
+    out: Path,
+    *,
+    plane: str = "x",
+    position: float = 0.5,
+    fps: int = 25,
+    size: tuple[int, int] = (1280, 720),
+    every: int = 1,
+    member: int = 0,
 ) -> Path:
     """Write an MP4; frames are those times, in fs, that both files hold. ValueError where there are none."""
     from ldm_viewer.movie import slice_movie
@@ -19,7 +28,7 @@ def run(
     made = Trajectory(forecast)
     made = made.at_member(member) if made.is_ensemble else made
     real = Trajectory(truth).resampled(made.grid)
-    times = np.intersect1d(real.times_fs.round(3), made.times_fs.round(3))
+    times = np.intersect1d(real.times_fs.round(3), made.times_fs.round(3))[::every]
     if not len(times):
         raise ValueError(f"{truth} ({_span(real)}) and {forecast} ({_span(made)}) have no time in common")
     chosen = [np.searchsorted(t.times_fs.round(3), times) for t in (real, made)]
@@ -33,10 +42,11 @@ def run(
             real.density(chosen[0]),
             made.density(chosen[1]),
             cell=made.cell,
-            times_fs=times - times[0] + made.dt_fs,
+            times_fs=times - (made.times_fs[0] - made.dt_fs),
             plane=plane,
             position=position,
             fps=fps,
+            size=size,
             title=f"{made.formula}: {made.parameters.get('emulator', forecast.stem)} beside {real.path.stem}",
             progress=progress,
         )
