@@ -137,8 +137,13 @@ def save_emulator(folder: Path, model: LatentDynamics, normaliser: LogNormal, ca
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "model.part")
-    (folder / "card.part").write_text(json.dumps(header | card, indent=1) + "\n")
     os.replace(folder / "model.part", folder / "model.safetensors")
+    write_card(folder, header | card)
+
+
+def write_card(folder: Path, card: dict[str, Any]) -> None:
+    """Replace the card of an emulator as a whole."""
+    (folder / "card.part").write_text(json.dumps(card, indent=1) + "\n")
     os.replace(folder / "card.part", folder / "card.json")
 
 

@@ -1,6 +1,7 @@
 """The judge: truth scores zero, a frozen forecast scores as persistence, seen frames are never judged."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -195,6 +196,16 @@ def test_the_command_leaves_scores_figures_and_a_table(file, folder, tmp_path, c
         picture = np.asarray(Image.open(tmp_path / "out" / f"{name}.png").convert("L"))
         assert picture.std() > 5, f"{name} is blank"
     assert not list((tmp_path / "out").glob("*part*"))
+
+
+def test_recorded_scores_stand_in_the_card_and_the_emulator_still_loads(file, folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    run(file, tmp_path / "out", [str(copy)], SMALL, record=True, device="cpu")
+    card = Emulator.load(copy).card
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert card["scores"]["jsd_nats"] == scores["models"]["copy"]["jsd_nats"]
+    assert card["scores"]["data"] == scores["data"]
+    assert card["data"] == Emulator.load(folder).card["data"]
 
 
 def test_two_models_share_one_report_and_need_two_names(file, folder, tmp_path):

@@ -76,6 +76,7 @@ def evaluate(
     seed: int = 0,
     train_data: Path | None = None,
     independent: bool = False,
+    record: bool = False,
     device: str = "auto",
 ) -> None:
     """Judge emulators on frames they have not seen, beside trivial forecasts: figures, scores.json, a table.
@@ -90,12 +91,14 @@ def evaluate(
         seed: seed of the noise.
         train_data: trajectory with the training frames, where `data` does not hold them.
         independent: `data` is another simulation than the one the models learnt from.
+        record: write each model's scores into its card as well.
         device: auto, cpu, cuda or mps.
     """
     from training.evaluate import Protocol, run
 
     protocol = Protocol(starts=starts, members=members, free_frames=free_frames, seed=seed)
-    run(data, out, list(model), protocol, train_data=train_data, independent=independent, device=device)
+    sources = {"train_data": train_data, "independent": independent}
+    run(data, out, list(model), protocol, **sources, record=record, device=device)
 
 
 def movie(

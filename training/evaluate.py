@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from engine.emulator import Emulator
+from engine.emulator import Emulator, write_card
 from engine.samples import shipped
 from engine.trajectory import Trajectory
 from training import report, tables
@@ -25,11 +25,13 @@ def run(
     *,
     train_data: Path | None = None,
     independent: bool = False,
+    record: bool = False,
     device: str = "auto",
 ) -> Evaluation:
     """Judge `models` (folders, or names of shipped emulators; none means all shipped) on `data`.
 
-    Writes the figures, report.png and scores.json into `out` and prints the table in Markdown.
+    Writes the figures, report.png and scores.json into `out` and prints the table in Markdown; `record` also
+    writes each model's scores, with what they were measured on, into its card.
     """
     folders = _folders(models)
     if device == "auto":
@@ -41,10 +43,18 @@ def run(
         evaluation = finish(events, lambda event: _show(bar, event))
     out.mkdir(parents=True, exist_ok=True)
     tables.write_scores(out / "scores.json", evaluation)
+    if record:
+        _record(folders, emulators, tables.scores_dict(evaluation))
     logs = {e.name: report.read_log(folder) for e, folder in zip(emulators, folders, strict=True)}
     report.write_report(out, evaluation, {name: log for name, log in logs.items() if log})
     print(tables.markdown(evaluation))
     return evaluation
+
+
+def _record(folders: list[Path], emulators: list[Emulator], scores: dict) -> None:
+    about = {name: scores[name] for name in ("code", "protocol", "data")}
+    for folder, emulator in zip(folders, emulators, strict=True):
+        write_card(folder, emulator.card | {"scores": about | scores["models"][emulator.name]})
 
 
 def _folders(models: list[str]) -> list[Path]:
