@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.diffusion import ReverseChain, scripted
 from engine.dynamics import LatentDynamics
 from engine.normalise import LogNormal
 from engine.recipes import from_dict, to_dict
@@ -70,6 +73,11 @@ class Emulator:
         except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
             raise IncompatibleError(f"{folder} is damaged or from another version: {error}") from error
         return cls(model.to(device), normaliser, card, folder.name)
+
+    @cached_property
+    def chain(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """(current latents, noise) ↦ next latents (S10), made on first use."""
+        return scripted(ReverseChain(self.model.denoiser, self.model.schedule))
 
     @property
     def device(self) -> torch.device:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.diffusion import sample
 from engine.emulator import Emulator
 
 
@@ -56,11 +55,9 @@ def rollout(
 @torch.no_grad()
 def advance(emulator: Emulator, latents: Tensor, streams: list[torch.Generator]) -> Tensor:
     """One step Δτ of all members, latents (K, d) → (K, d)."""
-    denoiser, schedule = emulator.model.denoiser, emulator.model.schedule
-    shape = (schedule.steps + 1, *latents.shape[1:])
+    shape = (emulator.model.schedule.steps + 1, *latents.shape[1:])
     noise = torch.stack([torch.randn(shape, generator=g) for g in streams], dim=1).to(latents)
-    draws = iter(noise)
-    return sample(denoiser.conditioned(latents, schedule.steps), schedule, lambda: next(draws))
+    return emulator.chain(latents, noise)
 
 
 def member_stream(seed: int, member: int) -> torch.Generator:

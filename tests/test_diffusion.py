@@ -4,7 +4,16 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from engine.diffusion import Denoiser, DiffusionConfig, Schedule, denoising_loss, sample, time_embedding
+from engine.diffusion import (
+    Denoiser,
+    DiffusionConfig,
+    ReverseChain,
+    Schedule,
+    denoising_loss,
+    sample,
+    scripted,
+    time_embedding,
+)
 
 CONFIG = DiffusionConfig()
 
@@ -58,13 +67,19 @@ def test_a_gaussian_is_recovered_from_its_exact_denoiser(schedule):
     assert z.std(0) == pytest.approx(std, rel=0.03)
 
 
-def test_precomputed_denoiser_is_the_denoiser():
+@pytest.mark.parametrize("how", [lambda chain: chain, scripted], ids=["plain", "scripted"])
+def test_the_whole_chain_is_sampling_step_by_step(how):
     torch.manual_seed(0)
-    denoiser = Denoiser(CONFIG, 32)
-    z, c = draws(5, 32), draws(5, 32, seed=1)
-    fast = denoiser.conditioned(c, 1000)
-    for t in (0, 17, 999):
-        assert torch.allclose(fast(z, t), denoiser(z, torch.full((5,), t), c), atol=1e-5)
+    config = DiffusionConfig(steps=100)
+    denoiser, schedule = Denoiser(config, 32).eval(), Schedule(config)
+    for parameter in denoiser.parameters():  # zero-initialised layers would hide what they break
+        parameter.data.add_(0.02 * torch.randn_like(parameter))
+    c, noise = draws(5, 32), draws(101, 5, 32, seed=1)
+    with torch.no_grad():
+        stream = iter(noise)
+        slow = sample(lambda z, t: denoiser(z, torch.full((5,), t), c), schedule, lambda: next(stream))
+        fast = how(ReverseChain(denoiser, schedule))(c, noise)
+    assert (fast - slow).abs().max() < 1e-4 * slow.abs().max()
 
 
 def test_loss_is_zero_for_the_true_noise_and_one_for_silence(schedule):
