@@ -52,7 +52,7 @@ class TrainingConfig:
     """Decoupled weight decay."""
     clip: float = 1.0
     """Largest gradient norm."""
-    ema: float = 0.999
+    ema: float = 0.99
     """Decay of the moving average of the weights; the average is what is evaluated and saved."""
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     """Arithmetic of the joint stage; bf16 is three times faster on processors with AMX and on GPUs."""
