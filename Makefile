@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 WINDOW_PACKAGES := xvfb libgl1 libegl1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 \
     libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
 PACKAGES := python3-venv $(WINDOW_PACKAGES)
@@ -30,13 +31,13 @@ setup-test: .venv/.test
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"ldm_viewer needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}; try: make PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv (once; a few minutes)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[gui]"
+	@$(INSTALL) -e ".[gui]" >.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
 	@touch $@
 
 .venv/.test: .venv/.gui
 	@$(MAKE) --no-print-directory packages WANTED="$(GPAW_PACKAGES)"
 	@echo "installing what the tests need, GPAW included (once)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[gui,gpaw,test,dev]"
+	@$(INSTALL) -e ".[gui,gpaw,test,dev]" >.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
 	@touch $@
 
 # Installs the Debian packages of WANTED that are missing, or says which to ask for.
