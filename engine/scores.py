@@ -7,7 +7,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from scipy.special import rel_entr
@@ -45,6 +45,21 @@ def fqt_error(curve: np.ndarray, reference: np.ndarray) -> float:
     Leave out t = 0, where both are 1.
     """
     return float(np.nanmean(np.abs(np.asarray(curve) - np.asarray(reference))))
+
+
+def nearest(frames: np.ndarray, others: Iterable[np.ndarray], spread: float) -> np.ndarray:
+    """VRMSE from each frame (n, Nx, Ny, Nz) to the closest of `others`, blocks (m, Nx, Ny, Nz) in Å⁻³: (n,).
+
+    `spread` is the truth's standard deviation. A forecast closer to the training frames than unseen truth is
+    repeats them. Pairs are compared through |a|² − 2 a·b + |b|², one block at a time.
+    """
+    a = frames.reshape(len(frames), -1).astype(np.float64)
+    closest = np.full(len(a), np.inf)
+    for block in others:
+        b = block.reshape(len(block), -1).astype(np.float64)
+        square = (a**2).sum(1)[:, None] - 2 * a @ b.T + (b**2).sum(1)
+        closest = np.minimum(closest, square.min(1))
+    return np.sqrt(np.maximum(closest, 0) / a.shape[1]) / spread
 
 
 def vrmse(prediction: np.ndarray, truth: np.ndarray) -> float:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 
 import numpy as np
 
+from engine import scores
 from engine.emulator import Emulator
 from engine.recorder import Bins, Recorder
 from engine.rollout import rollout
@@ -62,6 +64,7 @@ def evaluate(
     seen, training = training_frames(data, first, train_data, independent), None
     if seen is not None:
         training = yield from shuffled_record(seen, benches[0], protocol)
+    nearest, entries = _memorised(entries, benches[0], protocol, seen)
     entries += yield from baselines(benches[0], protocol, seen, training)
     return Evaluation(
         protocol=protocol,
@@ -71,6 +74,7 @@ def evaluate(
         log_mean=first.normaliser.mean,
         log_std=first.normaliser.std,
         training=training,
+        nearest=nearest,
         entries=tuple(entries),
     )
 
@@ -99,6 +103,7 @@ def _bench(
 def _judge(emulator: Emulator, bench: Bench, protocol: Protocol) -> Generator[Progress, None, Entry]:
     errors = yield from _forecasts(emulator, bench, protocol)
     recorder, planes, spent, total = bench.recorder(), {}, 0.0, protocol.free_frames
+    compared, every = [], max(1, total // protocol.compared_frames)
     state = emulator.initial_state(bench.truth, int(bench.starts[0]))
     begun = time.perf_counter()
     for frame in rollout(emulator, state, total, seed=protocol.seed):
@@ -106,6 +111,8 @@ def _judge(emulator: Emulator, bench: Bench, protocol: Protocol) -> Generator[Pr
         recorder.update(frame.density)
         if frame.index + 1 == total or any(abs(frame.time_fs - t) < 1e-6 for t in protocol.slice_times_fs):
             planes[frame.time_fs] = middle_plane(frame.density[0])
+        if frame.index % every == 0:
+            compared.append(frame.density[0])
         yield Progress(emulator.name, "free run", frame.index + 1, total)
         if recorder.broken_at is not None:
             break
@@ -119,6 +126,7 @@ def _judge(emulator: Emulator, bench: Bench, protocol: Protocol) -> Generator[Pr
         seconds_per_frame=spent / (frame.index + 1),
         broken_at=recorder.broken_at,
         planes=planes,
+        compared=np.stack(compared),
         card=emulator.card,
     )
 
@@ -139,6 +147,27 @@ def _forecasts(emulator: Emulator, bench: Bench, protocol: Protocol) -> Generato
             done = number * length + frame.index + 1
             yield Progress(emulator.name, "forecasts", done, length * len(bench.starts))
     return errors
+
+
+def _memorised(
+    entries: list[Entry], bench: Bench, protocol: Protocol, seen: Trajectory | None
+) -> tuple[float, list[Entry]]:
+    """How close the truth and every free run come to a training frame; NaN where none is at hand.
+
+    The tenth part that comes closest, since the frames at hand may be only some of those trained on.
+    """
+    if seen is None:
+        return float("nan"), entries
+    picks = np.unique(np.linspace(0, len(bench.truth) - 1, protocol.compared_frames).astype(int))
+    truth = bench.truth.density(picks)
+    spread = float(truth.std())
+
+    def closest(frames: np.ndarray | None) -> float:
+        if frames is None or frames.shape[1:] != seen.grid:
+            return float("nan")
+        return float(np.quantile(scores.nearest(frames, seen.blocks(BLOCK), spread), 0.1))
+
+    return closest(truth), [replace(entry, nearest=closest(entry.compared)) for entry in entries]
 
 
 def _true_planes(bench: Bench, protocol: Protocol) -> dict[float, np.ndarray]:

@@ -33,6 +33,8 @@ class Protocol:
     """Lead times of VRMSE; a model answers at those that are multiples of its step."""
     free_frames: int = 2000
     """Frames of the free run."""
+    compared_frames: int = 64
+    """Frames of the free run, and of the truth, that are compared with every training frame."""
     slice_times_fs: tuple[float, ...] = (2.0, 20.0, 50.0, 100.0, 200.0, 400.0)
     """Times of the free run whose middle plane is kept for the figures."""
     seed: int = 0
@@ -92,6 +94,8 @@ class Entry:
     seconds_per_frame: float
     broken_at: int | None = None
     planes: dict[float, np.ndarray] = field(default_factory=dict)
+    compared: np.ndarray | None = None  # (n, Nx, Ny, Nz) in Å⁻³, evenly spread over the free run
+    nearest: float = float("nan")  # VRMSE to the closest training frame, of the tenth that comes closest
     card: dict = field(default_factory=dict)
 
     @cached_property
@@ -103,6 +107,7 @@ class Entry:
         return row | {
             "vrmse": self.errors.vrmse(),
             "vrmse_ensemble_mean": self.errors.vrmse(ensemble_mean=True),
+            "nearest_training_vrmse": self.nearest,
             "seconds_per_frame": self.seconds_per_frame,
         }
 
@@ -137,6 +142,7 @@ class Evaluation:
     log_mean: float  # μ and σ of (S6), of the first model
     log_std: float
     training: Record | None  # training frames in random order
+    nearest: float  # as `Entry.nearest`, of the truth
     entries: tuple[Entry, ...]
 
     @property

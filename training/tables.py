@@ -18,6 +18,7 @@ COLUMNS = (
     ("S(q) ampl.", "sq_amplitude_rel_error", "{:.3f}"),
     ("S(q) int.", "sq_intensity_rel_error", "{:.3f}"),
     ("F(q,t)", "fqt_abs_error", "{:.3f}"),
+    ("to nearest training frame", "nearest_training_vrmse", "{:.2f}"),
 )
 
 
@@ -38,6 +39,7 @@ def scores_dict(evaluation: Evaluation) -> dict:
                 "electrons_mean": truth.electrons.mean(),
                 "electrons_std": truth.electrons.std(),
                 "step_vrmse": truth.step_vrmse,
+                "nearest_training_vrmse": evaluation.nearest,
             },
             "models": {e.name: e.scores | {"free_run": e.free_run} for e in evaluation.models},
             "baselines": {e.name: e.scores for e in evaluation.entries if e.kind == "baseline"},
@@ -60,7 +62,7 @@ def table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
     head += ["electrons", "ms / frame"]
     rows = [_row(entry, leads) for entry in evaluation.entries]
     truth = evaluation.bench.record
-    blank = ["0"] * (len(leads) + len(COLUMNS))
+    blank = ["0"] * (len(leads) + len(COLUMNS) - 1) + [_number(evaluation.nearest, "{:.2f}")]
     rows.append(["AIMD, unseen", *blank, _electrons(truth.electrons.mean(), truth.electrons.std()), "–"])
     return head, rows
 
