@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from qtpy.QtCore import Qt, QTimer
 
-TURN_MS = 25
+TURN_MS = 40
 
 
 class Turns:
