@@ -7,6 +7,7 @@ give commands. A worker computes the forecast; `poll()` takes over what is ready
 from __future__ import annotations
 
 import atexit
+import gc
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -121,6 +122,7 @@ class Session:
         self._worker = ForecastWorker(number, make_frames, film, paused=paused)
         shown_step = emulator.stride * setup.stride
         began, step_fs = float(adapted.times_fs[index]), emulator.dt_fs * setup.stride
+        gc.freeze()  # else every full collection walks all objects of the window, and stops it meanwhile
         self._replace(
             **self._no_forecast(Status.PAUSED if paused else Status.RUNNING)
             | {"film": Series(film, began + step_fs, step_fs, adapted.cell)},
