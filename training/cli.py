@@ -39,6 +39,30 @@ def train_command(arguments: list[str]) -> None:
     tyro.cli(train, args=rest, prog="ldm train [--recipe {" + ",".join(sorted(RECIPES)) + "}]")
 
 
+def rivals_command(arguments: list[str]) -> None:
+    """Fit the forecasters an emulator is compared with: POD, Fourier, FNO and MLP rivals."""
+    from training.rivals import RIVALS, RivalsConfig
+    from training.rivals.run import run
+
+    def rivals(
+        data: Path,
+        out: Out,
+        only: tuple[Literal[*RIVALS], ...] = (),
+        config: Annotated[RivalsConfig, tyro.conf.arg(name="")] = RivalsConfig(),  # noqa: B008 (frozen)
+    ) -> None:
+        """Fit rivals, each into a folder that `ldm evaluate --model` takes; finished ones are kept.
+
+        Args:
+            data: trajectory file (H5MD) to learn from.
+            out: folder for the rivals' folders.
+            only: names of the rivals to fit; without it all.
+            config: data and settings, field by field.
+        """
+        run(config, data, out, only)
+
+    tyro.cli(rivals, args=arguments, prog="ldm rivals")
+
+
 def rollout(
     data: Path,
     out: Out,
@@ -208,13 +232,14 @@ COMMANDS = {
     "convert": convert_command,
     "simulate": simulate_command,
     "train": train_command,
+    "rivals": rivals_command,
     "rollout": rollout,
     "evaluate": evaluate,
     "movie": movie,
     "view": view,
     "demo": demo,
 }
-PARSE_THEMSELVES = (convert_command, simulate_command, train_command)
+PARSE_THEMSELVES = (convert_command, simulate_command, train_command, rivals_command)
 """Commands whose flags are made from what they import."""
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from engine.emulator import Emulator, write_card
 from engine.samples import shipped
 from engine.trajectory import Trajectory
-from training import report, tables
+from training import report, rivals, tables
 from training.judge import evaluate, finish
 from training.protocol import Entry, Evaluation, Progress, Protocol
 
@@ -36,7 +36,7 @@ def run(
     folders = _folders(models)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    emulators = [Emulator.load(folder, device) for folder in folders]
+    emulators = [_load(folder, device) for folder in folders]
     training = Trajectory(train_data) if train_data is not None else None
     events = evaluate(emulators, Trajectory(data), protocol, train_data=training, independent=independent)
     with tqdm(unit="frame", dynamic_ncols=True) as bar:
@@ -49,6 +49,13 @@ def run(
     report.write_report(out, evaluation, {name: log for name, log in logs.items() if log})
     print(tables.markdown(evaluation))
     return evaluation
+
+
+def _load(folder: Path, device: str) -> Emulator:
+    """An emulator, or a rival that looks like one."""
+    card = folder / "card.json"
+    rival = card.exists() and f'"{rivals.FORMAT}"' in card.read_text()
+    return (rivals.load if rival else Emulator.load)(folder, device)
 
 
 def _record(folders: list[Path], emulators: list[Emulator], scores: dict) -> None:
