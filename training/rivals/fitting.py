@@ -40,7 +40,8 @@ def optimise(
     Raises ValueError when the loss is no longer finite.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, weight_decay=1e-4)
+    fused = not any(p.is_complex() for p in parameters)  # twice as fast a step; not there for complex weights
+    optimizer = torch.optim.AdamW(parameters, weight_decay=1e-4, fused=fused)
     model.train()
     for step in range(steps):
         for group in optimizer.param_groups:

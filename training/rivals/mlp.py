@@ -43,13 +43,13 @@ class MlpConfig:
     """Standard deviation of noise on the latents that the decoder learns from, as in the paper's recipe."""
     stride: int = 1
     """Stored frames per step, as in the paper."""
-    steps: int = 1500
+    steps: int = 1200
     """Steps of the autoencoder."""
     batch: int = 32
     """States per step."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW, in both stages."""
-    latent_steps: int = 8000
+    latent_steps: int = 6000
     """Steps of the denoiser."""
     latent_pairs: int = 256
     """Pairs of latents per step of the denoiser."""

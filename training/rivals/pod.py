@@ -128,7 +128,7 @@ def mean_errors(
     errors = {}
     for lead in leads_fs:
         ahead = round(lead / delta_fs)
-        if ahead % stride or ahead >= len(states):
+        if abs(ahead * delta_fs - lead) > 1e-6 or ahead % stride or ahead >= len(states):
             continue
         latents = model.encode(states[:-ahead])
         for _ in range(ahead // stride):
