@@ -61,19 +61,14 @@ class Record:
 
     def part(self, start: int | None, stop: int | None) -> Record:
         """Frames start ≤ i < stop, as slices count."""
-        window = slice(start, stop)
-        fields = (
-            "value_counts",
-            "log_counts",
-            "log_moments",
-            "moments",
-            "change",
-            "strength",
-            "fine_strength",
-        )
-        return replace(
-            self, slow_modes=self.slow_modes[window], **{f: getattr(self, f)[window] for f in fields}
-        )
+        return self._sliced(slice(start, stop))
+
+    def every(self, step: int) -> Record:
+        """Every `step`-th frame, as a model of this stride would have left them.
+
+        `change` stays that of the recorder's own step, which should be the same.
+        """
+        return replace(self._sliced(slice(None, None, step)), dt_fs=self.dt_fs * step)
 
     def tenth(self, last: bool = False) -> Record:
         """The first or last tenth of the run, at least one frame."""
@@ -140,6 +135,15 @@ class Record:
         """F(q,t)/F(q,0), (lags, shells); ValueError where lags do not fit the frame step or the length."""
         lags = observables.lag_frames(lags_fs, self.dt_fs, len(self))
         return observables.relaxation(self.slow_modes, self.slow_shell, lags)
+
+    def _sliced(self, window: slice) -> Record:
+        return replace(self, **{name: getattr(self, name)[window] for name in PER_FRAME})
+
+
+PER_FRAME = (
+    *("value_counts", "log_counts", "log_moments", "moments", "change"),
+    *("strength", "fine_strength", "slow_modes"),
+)
 
 
 class Recorder:

@@ -7,12 +7,28 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.special import rel_entr
 
+from engine.ensemble import LeadErrors
+from engine.observables import dynamic_structure_factor
 from engine.recorder import Record
+
+__all__ = [
+    "LeadErrors",
+    "drift",
+    "fqt_error",
+    "jsd",
+    "linear_extrapolation",
+    "persistence",
+    "relative_error",
+    "score",
+    "shuffled",
+    "spectrum",
+    "vrmse",
+]
 
 
 def jsd(p: np.ndarray, q: np.ndarray) -> float:
@@ -47,55 +63,11 @@ def fqt_error(curve: np.ndarray, reference: np.ndarray) -> float:
     return float(np.nanmean(np.abs(np.asarray(curve) - np.asarray(reference))))
 
 
-def nearest(frames: np.ndarray, others: Iterable[np.ndarray], spread: float) -> np.ndarray:
-    """VRMSE from each frame (n, Nx, Ny, Nz) to the closest of `others`, blocks (m, Nx, Ny, Nz) in Å⁻³: (n,).
-
-    `spread` is the truth's standard deviation. A forecast closer to the training frames than unseen truth is
-    repeats them. Pairs are compared through |a|² − 2 a·b + |b|², one block at a time.
-    """
-    a = frames.reshape(len(frames), -1).astype(np.float64)
-    closest = np.full(len(a), np.inf)
-    for block in others:
-        b = block.reshape(len(block), -1).astype(np.float64)
-        square = (a**2).sum(1)[:, None] - 2 * a @ b.T + (b**2).sum(1)
-        closest = np.minimum(closest, square.min(1))
-    return np.sqrt(np.maximum(closest, 0) / a.shape[1]) / spread
-
-
 def vrmse(prediction: np.ndarray, truth: np.ndarray) -> float:
     """√⟨(ρ̂ − ρ)²⟩ / std(ρ) over all axes; shapes equal, or `prediction` with more leading axes (members)."""
     errors = LeadErrors()
     errors.add(0.0, prediction, truth)
     return errors.vrmse()[0.0]
-
-
-class LeadErrors:
-    """VRMSE by lead time from running sums: start frames come one by one, nothing is kept of them."""
-
-    def __init__(self) -> None:
-        self._sums: dict[float, np.ndarray] = {}
-
-    def add(self, lead_fs: float, prediction: np.ndarray, truth: np.ndarray) -> None:
-        """One start frame: `prediction` (K, …) or (…) and `truth` (…) at this lead, in Å⁻³."""
-        truth = np.asarray(truth, dtype=np.float64)
-        members = np.asarray(prediction, dtype=np.float64).reshape(-1, *truth.shape)
-        single = ((members - truth) ** 2).mean(axis=0).sum()
-        middle = ((members.mean(axis=0) - truth) ** 2).sum()
-        sums = np.array([single, middle, truth.sum(), (truth**2).sum(), truth.size])
-        self._sums[lead_fs] = self._sums.get(lead_fs, 0.0) + sums
-
-    def vrmse(self, ensemble_mean: bool = False) -> dict[float, float]:
-        """Lead time → √⟨(ρ̂ − ρ)²⟩ / std(ρ) of one member, over space and start frames.
-
-        With `ensemble_mean`, of the mean over members.
-        """
-        result = {}
-        for lead, (single, middle, total, square, size) in sorted(self._sums.items()):
-            variance = square / size - (total / size) ** 2
-            if variance <= 0:
-                raise ValueError("VRMSE needs a truth that varies; this one is constant")
-            result[lead] = float(np.sqrt((middle if ensemble_mean else single) / size / variance))
-        return result
 
 
 def persistence(current: np.ndarray, leads_fs: np.ndarray) -> Iterator[np.ndarray]:
@@ -125,16 +97,37 @@ def shuffled(frames: int, count: int, seed: int) -> np.ndarray:
     return np.concatenate(decks)[:count]
 
 
+def spectrum(
+    curve: np.ndarray, lag_fs: float, frequencies: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """S(q,ω) of F(q,t)/F(q,0) (lags from 0, shells) under a Hann taper: ω (n,) in rad/fs, S in fs.
+
+    The taper keeps a record that has not relaxed at its last lag from rippling; it is the same for truth and
+    forecast.
+    """
+    taper = 0.5 + 0.5 * np.cos(np.pi * np.arange(len(curve)) / (len(curve) - 1))
+    return dynamic_structure_factor(curve * taper[:, None], lag_fs, frequencies)
+
+
+def _spectral_error(run: np.ndarray, truth: np.ndarray, lags_fs: np.ndarray) -> float:
+    """∫|S − S_ref| dω / ∫S_ref dω, mean over shells, of F(q,t) at these lags; NaN where lags are unequal."""
+    if len(lags_fs) < 2 or not np.allclose(np.diff(lags_fs), lags_fs[0]):
+        return float("nan")
+    mine, known = (spectrum(np.vstack([np.ones(c.shape[1]), c]), float(lags_fs[0]))[1] for c in (run, truth))
+    return float(np.nanmean(np.abs(mine - known).sum(axis=0) / np.abs(known).sum(axis=0)))
+
+
 def score(run: Record, truth: Record, lags_fs: np.ndarray) -> dict[str, float]:
     """The distances of a run from the truth, and its electron count; see the functions of the same names."""
-    relaxes = len(lags_fs) > 0 and lags_fs[-1] / run.dt_fs < len(run)
+    curves = None
+    if len(lags_fs) and lags_fs[-1] / run.dt_fs < len(run):
+        curves = run.relaxation(lags_fs), truth.relaxation(lags_fs)
     return {
         "jsd_nats": jsd(run.value_density, truth.value_density),
         "sq_amplitude_rel_error": relative_error(run.amplitude, truth.amplitude),
         "sq_intensity_rel_error": relative_error(run.intensity, truth.intensity),
-        "fqt_abs_error": fqt_error(run.relaxation(lags_fs), truth.relaxation(lags_fs))
-        if relaxes
-        else float("nan"),
+        "fqt_abs_error": fqt_error(*curves) if curves else float("nan"),
+        "sqw_rel_error": _spectral_error(*curves, lags_fs) if curves else float("nan"),
         "electrons_mean": float(run.electrons.mean()),
         "electrons_std": float(run.electrons.std()),
     }

@@ -144,11 +144,3 @@ def record(frames):
     recorder = Recorder(frames.shape[1:], CELL, 2.0, Bins.of(0.03, 0.08))
     recorder.update(frames)
     return recorder.record()
-
-
-def test_nearest_finds_the_closest_of_all_blocks():
-    generator = np.random.default_rng(0)
-    deck = generator.random((30, 4, 4, 4))
-    shifted = deck[[3, 17, 29]] + np.array([0.0, 0.1, -0.2])[:, None, None, None]
-    found = scores.nearest(shifted, (deck[:10], deck[10:]), spread=0.5)
-    assert found == pytest.approx([0, 0.2, 0.4], abs=1e-6)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from engine import scores
+from engine.ensemble import LeadBands, LeadErrors
 from engine.recorder import Record, Recorder
 from engine.trajectory import Trajectory
-from training.protocol import Bench, Entry, Progress, Protocol
+from training.entry import Entry
+from training.protocol import Bench, Progress, Protocol, whole
 
 BLOCK = 32  # frames read at once
 
@@ -18,13 +21,18 @@ Forecast = Callable[[int, np.ndarray], Iterator[np.ndarray]]
 
 
 def baselines(
-    bench: Bench, protocol: Protocol, seen: Trajectory | None, training: Record | None
+    bench: Bench,
+    protocol: Protocol,
+    seen: Trajectory | None,
+    training: Record | None,
+    leads_fs: tuple[float, ...],
 ) -> Generator[Progress, None, list[Entry]]:
-    """Entries of persistence, linear extrapolation and, where training frames are at hand.
+    """Entries of persistence, linear extrapolation and, where training frames are at hand, the shuffled deck.
 
-    The shuffled deck.
+    They answer at all of `leads_fs` that the truth has frames for, whatever the step of the model on `bench`.
     """
     truth = bench.truth
+    bench = replace(bench, leads_fs=tuple(t for t in leads_fs if whole(t, truth.dt_fs)))
 
     def persistence(start: int, times: np.ndarray) -> Iterator[np.ndarray]:
         return scores.persistence(truth.density(start), times)
@@ -55,7 +63,7 @@ def _extrapolated(name: str, forecast: Forecast, bench: Bench) -> Generator[Prog
 
     Longer runs would say nothing new: one stands still and the other leaves for infinity.
     """
-    errors, runs, spent = scores.LeadErrors(), [], 0.0
+    errors, bands, runs, spent = LeadErrors(), _bands(bench), [], 0.0
     lags = bench.lags_fs()
     spacing = lags[0] if len(lags) else bench.dt_fs
     times = spacing * np.arange(1, round(1.25 * lags[-1] / spacing) + 2 if len(lags) else 3)
@@ -63,6 +71,7 @@ def _extrapolated(name: str, forecast: Forecast, bench: Bench) -> Generator[Prog
     for number, start in enumerate(map(int, bench.starts), start=1):
         for lead, density in zip(bench.leads_fs, forecast(start, np.array(bench.leads_fs)), strict=True):
             errors.add(lead, density, bench.at(start, lead))
+            bands.add(lead, density, bench.at(start, lead))
         begun = time.perf_counter()
         fields = np.maximum(np.stack(list(forecast(start, times))), floor)
         spent += time.perf_counter() - begun
@@ -71,15 +80,24 @@ def _extrapolated(name: str, forecast: Forecast, bench: Bench) -> Generator[Prog
         runs.append(recorder.record())
         yield Progress(name, "forecasts", number, len(bench.starts))
     cost = spent / (len(bench.starts) * len(times))
-    return Entry(name, "baseline", bench, tuple(runs), errors, cost)
+    return Entry(name, "baseline", bench, tuple(runs), errors, bands, cost)
 
 
 def _shuffled(bench: Bench, protocol: Protocol, seen: Trajectory, training: Record) -> Entry:
-    errors, begun = scores.LeadErrors(), time.perf_counter()
-    draws = len(bench.starts) * len(bench.leads_fs)
-    deck = iter(scores.shuffled(len(seen), max(draws, 1), protocol.seed + 1))
-    for start in map(int, bench.starts):
+    """The climatology: every start frame gets its own random training frames as members, at all leads."""
+    errors, bands, begun = LeadErrors(), _bands(bench), time.perf_counter()
+    count = min(protocol.members, len(seen))
+    deck = scores.shuffled(len(seen), count * len(bench.starts), protocol.seed + 1)
+    for number, start in enumerate(map(int, bench.starts)):
+        members = seen.density(deck[number * count : (number + 1) * count])
         for lead in bench.leads_fs:
-            errors.add(lead, seen.density(int(next(deck))), bench.at(start, lead))
-    cost = (time.perf_counter() - begun) / max(draws, 1)
-    return Entry("shuffled frames", "baseline", bench, (training,), errors, cost, nearest=0.0)
+            truth = bench.at(start, lead)
+            errors.add(lead, members, truth)
+            bands.add(lead, members, truth)
+    cost = (time.perf_counter() - begun) / len(deck)
+    nearest = {"closest_tenth": 0.0, "median": 0.0, "ratio": 0.0, "ratio_of_medians": 0.0}
+    return Entry("shuffled frames", "baseline", bench, (training,), errors, bands, cost, nearest=nearest)
+
+
+def _bands(bench: Bench) -> LeadBands:
+    return LeadBands(bench.truth.grid, bench.truth.cell)

@@ -11,10 +11,11 @@ from engine.emulator import Emulator, write_card
 from engine.samples import shipped
 from engine.trajectory import Trajectory
 from training import report, rivals, tables
+from training.entry import Entry, Evaluation
 from training.judge import evaluate, finish
-from training.protocol import Entry, Evaluation, Progress, Protocol
+from training.protocol import QUICK, Progress, Protocol
 
-__all__ = ["Entry", "Evaluation", "Progress", "Protocol", "evaluate", "finish", "run"]
+__all__ = ["QUICK", "Entry", "Evaluation", "Progress", "Protocol", "evaluate", "finish", "run"]
 
 
 def run(
@@ -24,6 +25,7 @@ def run(
     protocol: Protocol | None = None,
     *,
     train_data: Path | None = None,
+    reference: Path | None = None,
     independent: bool = False,
     record: bool = False,
     device: str = "auto",
@@ -37,8 +39,9 @@ def run(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     emulators = [_load(folder, device) for folder in folders]
-    training = Trajectory(train_data) if train_data is not None else None
-    events = evaluate(emulators, Trajectory(data), protocol, train_data=training, independent=independent)
+    second = {"train_data": train_data, "reference": reference}
+    sources = {name: Trajectory(path) if path is not None else None for name, path in second.items()}
+    events = evaluate(emulators, Trajectory(data), protocol, **sources, independent=independent)
     with tqdm(unit="frame", dynamic_ncols=True) as bar:
         evaluation = finish(events, lambda event: _show(bar, event))
     out.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from engine import palette
 from engine.observables import RELAXATION_SHELLS, dynamic_structure_factor
 from engine.recorder import Record
 from training import tables
-from training.protocol import Entry, Evaluation
+from training.entry import Entry, Evaluation
 
 KINK = 4.0  # Å⁻¹, 2π over the diameter of a lithium atom: the paper's mark in S(q)
 FINEST_LAG_FS = 4.0  # of the curves in plots; scores use their own lags

@@ -1,44 +1,84 @@
-"""What a judgement consists of.
-
-The protocol, the truth it is held against, and what every forecast earned.
-"""
+"""What a judgement consists of: the protocol, what a forecaster must offer, the truth it is held against."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from typing import Any
+from typing import Protocol as Interface
 
 import numpy as np
+from torch import Tensor
 
-from engine import scores
 from engine.observables import LAGS_FS
 from engine.recorder import Record, Recorder
 from engine.trajectory import Trajectory
-
-CURVE_SCORES = (
-    *("jsd_nats", "sq_amplitude_rel_error", "sq_intensity_rel_error", "fqt_abs_error"),
-    *("electrons_mean", "electrons_std"),
-)
 
 
 @dataclass(frozen=True)
 class Protocol:
     """How a forecast is judged."""
 
-    starts: int = 8
-    """Start frames, spread evenly over the unseen data."""
-    members: int = 4
+    starts: int = 16
+    """Start frames, spread evenly over the unseen data; the same times for every forecaster."""
+    members: int = 16
     """Members per start frame; VRMSE is that of one member, and of the ensemble mean beside it."""
-    lead_times_fs: tuple[float, ...] = (2.0, 10.0, 20.0, 50.0, 100.0, 200.0)
-    """Lead times of VRMSE; a model answers at those that are multiples of its step."""
-    free_frames: int = 2000
-    """Frames of the free run."""
+    lead_times_fs: tuple[float, ...] = (2.0, 10.0, 20.0, 50.0, 100.0, 200.0, 300.0)
+    """Lead times; a forecaster answers at those that are multiples of its step."""
+    free_frames: int = 10_000
+    """Frames of the free run, at the forecaster's step."""
     compared_frames: int = 64
     """Frames of the free run, and of the truth, that are compared with every training frame."""
+    symmetric_frames: int = 16
+    """How many of them are compared with all symmetry copies of training frames too; 0 leaves that out."""
+    symmetric_training_frames: int = 320
+    """At most as many training frames, evenly spread, stand for all of them there: 48 operations are dear."""
+    autoencoder_frames: int = 400
+    """At most as many unseen frames, a step apart, go through the autoencoder and back."""
     slice_times_fs: tuple[float, ...] = (2.0, 20.0, 50.0, 100.0, 200.0, 400.0)
     """Times of the free run whose middle plane is kept for the figures."""
     seed: int = 0
     """Seed of the noise: the free run draws from it, start frame number n from seed + 1 + n."""
+
+
+QUICK = Protocol(starts=8, members=4, free_frames=2000, symmetric_frames=0, autoencoder_frames=64)
+"""A look within minutes: too few members for spread–skill, too few frames for the comparison of tenths."""
+
+
+class Forecaster(Interface):
+    """What is judged: an `Emulator`, or anything that `engine.rollout.rollout` can drive as one.
+
+    Latents are tensors (B, …) of any shape. An attribute `history` (1 where missing) says how many frames
+    before the start its state needs.
+    """
+
+    name: str
+    card: dict[str, Any]  # {} will do; `data` holds the spans it has seen, train_fs and validation_fs
+    grid: tuple[int, int, int]
+    stride: int  # stored frames per step
+    delta_fs: float  # time between stored frames
+    dt_fs: float  # its step, stride · delta_fs
+    normaliser: Any  # with `mean` and `std` of ln ρ
+
+    def adapt(self, trajectory: Trajectory) -> Trajectory:
+        """The trajectory on its grid, a frame every `delta_fs`; IncompatibleError in words."""
+        ...
+
+    def initial_state(self, trajectory: Trajectory, start: int) -> Tensor:
+        """State (1, …) of frame `start` of an adapted trajectory; IncompatibleError with too little past."""
+        ...
+
+    def encode(self, states: Tensor) -> Tensor:
+        """States (B, …) → latents (B, …)."""
+        ...
+
+    def decode(self, latents: Tensor) -> np.ndarray:
+        """Latents (B, …) → densities (B, Nx, Ny, Nz) in Å⁻³."""
+        ...
+
+
+def history(forecaster: Forecaster) -> int:
+    """Frames before the start that its state needs."""
+    return int(getattr(forecaster, "history", 1))
 
 
 @dataclass(frozen=True)
@@ -53,7 +93,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Bench:
-    """The truth on the grid of one emulator, with the frames to start from."""
+    """The truth on the grid of one forecaster, with the frames to start from."""
 
     truth: Trajectory
     record: Record
@@ -70,85 +110,10 @@ class Bench:
         return Recorder(self.truth.grid, self.truth.cell, self.dt_fs, self.record.bins)
 
     def lags_fs(self, frames: int | None = None) -> np.ndarray:
-        """Lags of F(q,t) that the forecast's step hits and that the truth, and a run of `frames`.
-
-        Can average.
-        """
+        """Lags of F(q,t) that the forecast's step hits and that truth and a run of `frames` can average."""
         span = (len(self.record) - 1) * self.record.dt_fs
         span = span if frames is None else min(span, (frames - 1) * self.dt_fs)
         return np.array([t for t in LAGS_FS[1:] if whole(t, self.dt_fs) and t <= 0.8 * span])
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What one model or baseline earned.
-
-    Its free runs, judged against `bench`, and its errors by lead time.
-    """
-
-    name: str
-    kind: str  # "model" or "baseline"
-    bench: Bench
-    runs: tuple[Record, ...]  # empty when already the first frame was broken
-    errors: scores.LeadErrors
-    seconds_per_frame: float
-    broken_at: int | None = None
-    planes: dict[float, np.ndarray] = field(default_factory=dict)
-    compared: np.ndarray | None = None  # (n, Nx, Ny, Nz) in Å⁻³, evenly spread over the free run
-    nearest: float = float("nan")  # VRMSE to the closest training frame, of the tenth that comes closest
-    card: dict = field(default_factory=dict)
-
-    @cached_property
-    def scores(self) -> dict:
-        """The row of scores.json; of several free runs the mean of their scores."""
-        rows = [scores.score(run, self.bench.record, self.bench.lags_fs(len(run))) for run in self.runs]
-        names = rows[0] if rows else CURVE_SCORES
-        row = {name: float(np.mean([r[name] for r in rows])) if rows else float("nan") for name in names}
-        return row | {
-            "vrmse": self.errors.vrmse(),
-            "vrmse_ensemble_mean": self.errors.vrmse(ensemble_mean=True),
-            "nearest_training_vrmse": self.nearest,
-            "seconds_per_frame": self.seconds_per_frame,
-        }
-
-    @cached_property
-    def free_run(self) -> dict:
-        """Length, health and drift of a model's free run, and the bars it met; empty for a baseline."""
-        if self.kind != "model":
-            return {}
-        healthy = {"frames": sum(map(len, self.runs)), "broken_at": self.broken_at}
-        if not self.runs:
-            return healthy | {"met": {"no_nan": False}}
-        drift = scores.drift(self.runs[0], self.bench.record)
-        tenths = list(drift.values())
-        met = {
-            "no_nan": self.broken_at is None,
-            "log_mean_within_0.02": all(abs(t["log_mean_shift"]) <= 0.02 for t in tenths),
-            "log_std_within_15_percent": all(abs(t["log_std_ratio"] - 1) <= 0.15 for t in tenths),
-            "sq_intensity_within_factor_2": all(t["sq_intensity_ratio_worst"] <= 2 for t in tenths),
-        }
-        steps = {"step_vrmse": self.runs[0].step_vrmse, "step_vrmse_truth": self.bench.record.step_vrmse}
-        return healthy | drift | steps | {"met": met}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Entries in order (models, then baselines) and the truth on the first model's grid."""
-
-    protocol: Protocol
-    data: dict  # what was judged on what
-    bench: Bench
-    planes: dict[float, np.ndarray]  # truth after the free run's start: middle planes, (Ny, Nz) in Å⁻³
-    log_mean: float  # μ and σ of (S6), of the first model
-    log_std: float
-    training: Record | None  # training frames in random order
-    nearest: float  # as `Entry.nearest`, of the truth
-    entries: tuple[Entry, ...]
-
-    @property
-    def models(self) -> tuple[Entry, ...]:
-        """The emulators, without the baselines."""
-        return tuple(e for e in self.entries if e.kind == "model")
 
 
 def whole(duration_fs: float, step_fs: float) -> bool:

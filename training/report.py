@@ -17,7 +17,7 @@ from engine import palette
 from engine.observables import RELAXATION_SHELLS
 from engine.recorder import Record
 from training import panels, tables
-from training.protocol import Evaluation
+from training.entry import Evaluation
 
 DPI = 150
 

@@ -9,14 +9,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from engine.emulator import Emulator, IncompatibleError
+from engine.emulator import IncompatibleError
 from engine.samples import sample_path
 from engine.trajectory import Trajectory
+from training.protocol import Forecaster
 
 AFTER_FS = 1e-3  # a span in a card ends with its last frame: the first unseen one is later than that
 
 
-def unseen(data: Trajectory, emulators: Iterable[Emulator], independent: bool = False) -> Trajectory:
+def unseen(data: Trajectory, emulators: Iterable[Forecaster], independent: bool = False) -> Trajectory:
     """The frames of `data` that come after the training and validation spans of all `emulators`.
 
     An `independent` file is another simulation: all of it is unseen. Raises ValueError when nothing is left.
@@ -40,7 +41,7 @@ def unseen(data: Trajectory, emulators: Iterable[Emulator], independent: bool = 
 
 
 def training_frames(
-    data: Trajectory, emulator: Emulator, train_data: Trajectory | None, independent: bool = False
+    data: Trajectory, emulator: Forecaster, train_data: Trajectory | None, independent: bool = False
 ) -> Trajectory | None:
     """Frames the emulator was trained on, adapted to it: of `train_data`, else of `data`, else of the sample.
 
@@ -59,17 +60,31 @@ def training_frames(
         return None
 
 
-def start_frames(frames: int, count: int, longest_lead: int) -> np.ndarray:
-    """At most `count` start frames, evenly spread, each with a past and `longest_lead` frames of future."""
+def before(
+    data: Trajectory, window: Trajectory, emulator: Forecaster, independent: bool = False
+) -> Trajectory | None:
+    """Frames from the start of training to the unseen window, adapted to the emulator, for the floor.
+
+    None where the file holds nothing before the window, or is another simulation.
+    """
+    spans = _seen_spans(emulator)
+    if independent or not spans:
+        return None
+    earlier = data.between(spans[0][0], float(window.times_fs[0]))
+    return emulator.adapt(earlier) if len(earlier) >= 50 else None
+
+
+def start_frames(frames: int, count: int, longest_lead: int, past: int = 1) -> np.ndarray:
+    """At most `count` start frames, evenly spread, with `past` frames before and `longest_lead` after each."""
     last = frames - 1 - longest_lead
-    if last < 1:
+    if last < past:
         raise ValueError(
-            f"{frames} unseen frames hold no start with a frame before it and {longest_lead} after it; "
+            f"{frames} unseen frames hold no start with {past} frames before it and {longest_lead} after it; "
             "take a longer file or shorter lead times"
         )
-    return np.unique(np.linspace(1, last, min(count, last)).astype(int))
+    return np.unique(np.linspace(past, last, min(count, last - past + 1)).astype(int))
 
 
-def _seen_spans(emulator: Emulator) -> list[list[float]]:
+def _seen_spans(emulator: Forecaster) -> list[list[float]]:
     about = emulator.card.get("data", {})
     return [about[key] for key in ("train_fs", "validation_fs") if about.get(key)]
