@@ -9,6 +9,7 @@ import torch
 
 from engine.normalise import LogNormal
 from engine.recipes import DataConfig
+from engine.symmetry import Operation, operations
 from engine.trajectory import Trajectory
 
 
@@ -39,21 +40,44 @@ def split(trajectory: Trajectory, config: DataConfig) -> Split:
 
 
 class Dataset:
-    """Pairs of states Δτ apart, held as one float32 field per frame (T, Nx, Ny, Nz)."""
+    """Pairs of states Δτ apart, held as one float32 field per frame (T, Nx, Ny, Nz).
 
-    def __init__(self, trajectory: Trajectory, normaliser: LogNormal, stride: int) -> None:
+    `symmetries` are the point operations that a training may use, none unless `symmetric`; `latents` is set
+    by who encodes the states.
+    """
+
+    def __init__(
+        self, trajectory: Trajectory, normaliser: LogNormal, stride: int, symmetric: bool = False
+    ) -> None:
         self.normaliser, self.stride = normaliser, stride
+        self.symmetries: list[Operation] = operations(trajectory.cell, trajectory.grid) if symmetric else []
+        self.latents: torch.Tensor | None = None
         self.field = torch.from_numpy(
             np.concatenate([normaliser.forward(block) for block in trajectory.blocks(64)])
         )
         self.states_total = len(self.field) - 1
-        self.pairs_total = self.states_total - stride
+        self.pairs_total = self.states_total - self.stride
 
     def states(self, index: torch.Tensor) -> torch.Tensor:
         """States (B, 2, Nx, Ny, Nz) of frames index + 1, since the first frame has no past (S8)."""
-        current = self.field[index + 1]
-        return torch.stack([current, self.normaliser.rate(self.field[index], current)], dim=1)
+        return self._states(index + 1, index)
 
-    def pairs(self, index: torch.Tensor) -> torch.Tensor:
-        """(2B, 2, Nx, Ny, Nz): the states at `index`, then those Δτ later."""
-        return self.states(torch.cat([index, index + self.stride]))
+    def pairs(self, index: torch.Tensor, back: torch.Tensor | None = None) -> torch.Tensor:
+        """(2B, 2, Nx, Ny, Nz): the states at `index`, then those Δτ later.
+
+        Where `back` (B,) is true, time runs backwards through the same frames: a state's past is then the
+        frame that follows it.
+        """
+        current, past = (
+            torch.cat([index + 1, index + self.stride + 1]),
+            torch.cat([index, index + self.stride]),
+        )
+        if back is not None:
+            # reversed, frames n, n + 1, n + stride, n + stride + 1 of a pair are met from last to first
+            twice, swapped = torch.cat([back, back]), torch.cat([index + self.stride, index])
+            current, past = torch.where(twice, swapped, current), torch.where(twice, swapped + 1, past)
+        return self._states(current, past)
+
+    def _states(self, current: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
+        field = self.field[current]
+        return torch.stack([field, self.normaliser.rate(self.field[past], field)], dim=1)

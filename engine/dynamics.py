@@ -1,27 +1,95 @@
-"""The whole model, autoencoder and latent diffusion, and its objective (S15)."""
+"""The whole models: autoencoder, latent diffusion, their objectives and the stages they are trained in."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from engine.autoencoder import PooledAutoencoder
-from engine.diffusion import Denoiser, Schedule, denoising_loss
+from engine.diffusion import Denoiser, ReverseChain, Schedule, denoising_loss, scripted
+from engine.edm import SpatialDenoiser
 from engine.losses import scaled_jsd
 from engine.recipes import Recipe
+from engine.spatial import SpatialAutoencoder, SpatialConfig
+from engine.symmetry import augment
+
+if TYPE_CHECKING:
+    from engine.dataset import Dataset
 
 Losses = dict[str, Tensor]
 
 
-class LatentDynamics(nn.Module):
-    """E, D and ε_θ of one recipe; random draws come from the caller's generator, so that a step repeats."""
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training: which parameters move, on what loss of how many pairs.
+
+    `losses(model, data, index, draws)` are those of the pairs at `index`; `prepare(model, training)` runs
+    once before the first step. A `cached` stage sees each state as the latent that `data.latents` holds.
+    """
+
+    name: str
+    steps: int
+    pairs: int
+    precision: str
+    parameters: Callable[[], Iterator[nn.Parameter]]
+    losses: Callable[[Dynamics, Dataset, Tensor, torch.Generator], Losses]
+    prepare: Callable[[Dynamics, Dataset], None]
+    cached: bool = False
+
+
+class Dynamics(nn.Module):
+    """E, D and the conditional generator of the next latent, of one recipe.
+
+    Random draws come from the caller's generator, so that a step repeats.
+    """
+
+    local = False
+    """Whether other cells of the same spacing can be served."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.recipe = recipe
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.parameters()).device
+
+    def stages(self) -> tuple[Stage, ...]:
+        """What a training does, in order."""
+        raise NotImplementedError
+
+    def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
+        """Shape of the standard normal numbers that one step of one member takes."""
+        raise NotImplementedError
+
+    def advance(self, latents: Tensor, noise: Tensor) -> Tensor:
+        """One step Δτ: latents (K, …) and noise (K, *noise_shape) → latents (K, …)."""
+        raise NotImplementedError
+
+    def encode_all(self, data: Dataset) -> Tensor:
+        """Latents of all states of a data set, (states, …), in the order of time."""
+        index = torch.arange(data.states_total)
+        self.autoencoder.eval()
+        with torch.no_grad():
+            return torch.cat(
+                [self.autoencoder.encode(data.states(part).to(self.device)) for part in index.split(64)]
+            )
+
+
+class LatentDynamics(Dynamics):
+    """The paper's: a pooled latent (B, d), the joint objective (S15), 1,000 denoising steps."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
         self.autoencoder = PooledAutoencoder(recipe.autoencoder, recipe.data.grid)
         self.denoiser = Denoiser(recipe.diffusion, recipe.autoencoder.latent)
         self.schedule = Schedule(recipe.diffusion)
+        self._chain: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def joint_losses(self, pairs: Tensor, generator: torch.Generator) -> Losses:
         """L = L_AE + λ1 L_LDM + λ2 L_sJSD, states (2B, 2, Nx, Ny, Nz): B, then those Δτ later (S15)."""
@@ -49,3 +117,130 @@ class LatentDynamics(nn.Module):
         condition = current + self.recipe.diffusion.condition_noise * spread * normal()
         loss = denoising_loss(self.denoiser, self.schedule, following, condition, t, normal())
         return {"loss": loss, "denoising": loss}
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The joint objective (S15), then the denoiser alone on the finished encoder's latents (S12)."""
+        settings = self.recipe.training
+
+        def joint(model: LatentDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
+            return model.joint_losses(data.pairs(index).to(model.device), draws)
+
+        def latent(model: LatentDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
+            return model.latent_losses(data.latents[index], data.latents[index + data.stride], draws)
+
+        def fix_scale(model: LatentDynamics, data: Dataset) -> None:
+            model.autoencoder.standardise.fix(model.encode_all(data))
+
+        return (
+            Stage(
+                *("joint", settings.joint_steps, settings.pairs, settings.precision),
+                *(self.parameters, joint, lambda model, data: None),
+            ),
+            Stage(
+                *("latent", settings.latent_steps, settings.latent_pairs, "32-true"),
+                *(self.denoiser.parameters, latent, fix_scale),
+                cached=True,
+            ),
+        )
+
+    def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
+        """(T + 1, d): the start and one draw per denoising step (S10)."""
+        return (self.schedule.steps + 1, *latent_shape)
+
+    def advance(self, latents: Tensor, noise: Tensor) -> Tensor:
+        """Ancestral sampling z_T → z_0 (S10), latents (K, d), noise (K, T + 1, d)."""
+        if self._chain is None:
+            self._chain = scripted(ReverseChain(self.denoiser, self.schedule))
+        return self._chain(latents, noise.transpose(0, 1).contiguous())
+
+
+class SpatialDynamics(Dynamics):
+    """Ours: a latent field (B, C, nx, ny, nz) whose change over Δτ is sampled in a few steps."""
+
+    local = True
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self.autoencoder = SpatialAutoencoder(recipe.autoencoder, recipe.data.grid)
+        self.denoiser = SpatialDenoiser(recipe.diffusion, recipe.autoencoder.latent)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The autoencoder alone, then the denoiser on the frozen encoder's latents."""
+        settings = self.recipe.training
+
+        def reconstruct(
+            model: SpatialDynamics, data: Dataset, index: Tensor, draws: torch.Generator
+        ) -> Losses:
+            return model.reconstruction_losses(_pairs(model, data, index, draws).flatten(0, 1), draws)
+
+        def forecast(model: SpatialDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
+            return model.forecast_losses(_pairs(model, data, index, draws), draws)
+
+        return (
+            Stage(
+                *("autoencoder", settings.joint_steps, settings.pairs, settings.precision),
+                *(self.autoencoder.parameters, reconstruct, _fit_basis),
+            ),
+            Stage(
+                *("latent", settings.latent_steps, settings.latent_pairs, settings.precision),
+                *(self.denoiser.parameters, forecast, _fit_change),
+            ),
+        )
+
+    def reconstruction_losses(self, states: Tensor, generator: torch.Generator) -> Losses:
+        """Of states (B, 2, Nx, Ny, Nz) decoded from latents with a little noise; L_sJSD where asked for."""
+        latent = self.autoencoder.encode(states)
+        jitter = self.recipe.training.latent_noise * torch.randn(latent.shape, generator=generator)
+        decoded = self.autoencoder.decode(latent + jitter.to(latent)).float()
+        terms, weights = self.autoencoder.errors(decoded, states), self.recipe.loss
+        if weights.sjsd:
+            terms["sjsd"] = scaled_jsd(decoded[:, 0], states[:, 0], weights)
+            terms["loss"] = terms["loss"] + weights.sjsd * terms["sjsd"]
+        return terms
+
+    def forecast_losses(self, pairs: Tensor, generator: torch.Generator) -> Losses:
+        """Denoising loss of the latent change between states (2, B, 2, Nx, Ny, Nz) Δτ apart."""
+        with torch.no_grad():
+            current, following = self.autoencoder.encode(pairs.flatten(0, 1)).float().chunk(2)
+        config, change = self.recipe.diffusion, (following - current) / self.denoiser.change
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator).to(change)
+
+        sigma = torch.exp(config.log_mean + config.log_std * normal(len(change)))
+        amount = config.condition_noise * torch.rand((len(change), 1, 1, 1, 1), generator=generator)
+        condition = current + amount.to(change) * normal(*change.shape)
+        loss = self.denoiser.loss(change, condition, normal(*change.shape), sigma)
+        return {"loss": loss, "denoising": loss}
+
+    def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
+        """One draw per number of the latent: the sampler is deterministic after its start."""
+        return tuple(latent_shape)
+
+    def advance(self, latents: Tensor, noise: Tensor) -> Tensor:
+        """z(τ + Δτ) = z(τ) + s·x, x sampled given z(τ): (K, C, nx, ny, nz) → the same."""
+        return latents + self.denoiser.change * self.denoiser.sample(latents, noise)
+
+
+def build(recipe: Recipe) -> Dynamics:
+    """The model of a recipe, told by its autoencoder's configuration."""
+    kind = SpatialDynamics if isinstance(recipe.autoencoder, SpatialConfig) else LatentDynamics
+    return kind(recipe)
+
+
+def _pairs(model: SpatialDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Tensor:
+    """States (2, B, 2, Nx, Ny, Nz) under random symmetries, half of them with time reversed."""
+    back = torch.rand(len(index), generator=draws) < 0.5 if data.symmetries else None
+    pairs = data.pairs(index, back).unflatten(0, (2, -1))
+    return (augment(pairs, data.symmetries, draws) if data.symmetries else pairs).to(model.device)
+
+
+def _fit_basis(model: SpatialDynamics, data: Dataset) -> None:
+    draws = torch.Generator().manual_seed(model.recipe.training.seed)
+    index = torch.linspace(0, data.pairs_total - 1, 512).long()
+    model.autoencoder.fit(_pairs(model, data, index, draws).flatten(0, 1))
+
+
+def _fit_change(model: SpatialDynamics, data: Dataset) -> None:
+    latents = model.encode_all(data)
+    model.denoiser.change.copy_((latents[data.stride :] - latents[: -data.stride]).std())

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.diffusion import ReverseChain, scripted
-from engine.dynamics import LatentDynamics
+from engine.dynamics import Dynamics, build
 from engine.normalise import LogNormal
 from engine.recipes import from_dict, to_dict
 
@@ -38,9 +35,7 @@ class IncompatibleError(ValueError):
 class Emulator:
     """A trained model in the units of the lab: densities in Å⁻³ in and out, time in fs."""
 
-    def __init__(
-        self, model: LatentDynamics, normaliser: LogNormal, card: dict[str, Any], name: str = ""
-    ) -> None:
+    def __init__(self, model: Dynamics, normaliser: LogNormal, card: dict[str, Any], name: str = "") -> None:
         self.model = model.eval().requires_grad_(False)
         self.normaliser, self.card = normaliser, card
         self.recipe = model.recipe
@@ -62,7 +57,7 @@ class Emulator:
                 raise IncompatibleError(
                     f"{folder}/card.json has format {card.get('format')!r}, expected {FORMAT!r}"
                 )
-            model = LatentDynamics(from_dict(card["recipe"]))
+            model = build(from_dict(card["recipe"]))
             model.load_state_dict(load_file(folder / "model.safetensors"))
             normaliser = LogNormal(**card["normaliser"])
         except FileNotFoundError as error:
@@ -74,15 +69,10 @@ class Emulator:
             raise IncompatibleError(f"{folder} is damaged or from another version: {error}") from error
         return cls(model.to(device), normaliser, card, folder.name)
 
-    @cached_property
-    def chain(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """(current latents, noise) ↦ next latents (S10), made on first use."""
-        return scripted(ReverseChain(self.model.denoiser, self.model.schedule))
-
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""
-        return next(self.model.parameters()).device
+        return self.model.device
 
     def adapt(self, trajectory: Trajectory) -> Trajectory:
         """The trajectory on this model's grid and stored time step δ; frames are dropped, never invented.
@@ -125,6 +115,13 @@ class Emulator:
         return self.model.autoencoder.encode(states.to(self.device))
 
     @torch.no_grad()
+    def advance(self, latents: Tensor, streams: list[torch.Generator]) -> Tensor:
+        """One step Δτ of all members, (K, …) → (K, …), member k drawing from `streams[k]`."""
+        shape = self.model.noise_shape(latents.shape[1:])
+        noise = torch.stack([torch.randn(shape, generator=g) for g in streams]).to(latents)
+        return self.model.advance(latents, noise)
+
+    @torch.no_grad()
     def decode_states(self, latents: Tensor) -> Tensor:
         """Latents (B, d) → states (B, 2, Nx, Ny, Nz): ρ̃ and its rate."""
         return self.model.autoencoder.decode(latents)
@@ -134,7 +131,7 @@ class Emulator:
         return self.normaliser.inverse(self.decode_states(latents)[:, 0]).float().cpu().numpy()
 
 
-def save_emulator(folder: Path, model: LatentDynamics, normaliser: LogNormal, card: dict[str, Any]) -> None:
+def save_emulator(folder: Path, model: Dynamics, normaliser: LogNormal, card: dict[str, Any]) -> None:
     """Write weights in half precision, then the card, each aside and renamed.
 
     Eleven bits are far more than the noise of a sampled forecast, and halve what everyone who clones carries.

@@ -79,6 +79,20 @@ def up(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
     )
 
 
+def to_patches(x: Tensor, patch: int) -> Tensor:
+    """Blocks of patch³ voxels as channels, (B, C, p·nx, p·ny, p·nz) → (B, C·p³, nx, ny, nz)."""
+    batch, channels, *grid = x.shape
+    nx, ny, nz = (n // patch for n in grid)
+    x = x.reshape(batch, channels, nx, patch, ny, patch, nz, patch)
+    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(batch, -1, nx, ny, nz)
+
+
+def from_patches(x: Tensor, patch: int) -> Tensor:
+    """Inverse of `to_patches`, (B, C·p³, nx, ny, nz) → (B, C, p·nx, p·ny, p·nz)."""
+    x = x.unflatten(1, (-1, patch, patch, patch))
+    return x.permute(0, 1, 5, 2, 6, 3, 7, 4).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
 class SubPixel(nn.Module):
     """Final convolution, writing the eight voxels of a coarse one: (B, C, N, …) → (B, outputs, 2N, …).
 
@@ -92,8 +106,7 @@ class SubPixel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, Nx, Ny, Nz) → (B, outputs, 2Nx, 2Ny, 2Nz)."""
         with torch.autocast(x.device.type, enabled=False):
-            x = self.conv(x.float()).unflatten(1, (-1, 2, 2, 2))
-        return x.permute(0, 1, 5, 2, 6, 3, 7, 4).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+            return from_patches(self.conv(x.float()), 2)
 
 
 class Standardise(nn.Module):

@@ -47,17 +47,9 @@ def rollout(
     latents = emulator.encode(state)
     latents = latents.expand(members, *latents.shape[1:]).contiguous()
     for index in range(frames) if frames is not None else count():
-        latents = advance(emulator, latents, streams)
+        latents = emulator.advance(latents, streams)
         density = emulator.decode(latents) if (index + 1) % decode_every == 0 else None
         yield Frame(index, (index + 1) * emulator.dt_fs, latents, density)
-
-
-@torch.no_grad()
-def advance(emulator: Emulator, latents: Tensor, streams: list[torch.Generator]) -> Tensor:
-    """One step Δτ of all members, latents (K, d) → (K, d)."""
-    shape = (emulator.model.schedule.steps + 1, *latents.shape[1:])
-    noise = torch.stack([torch.randn(shape, generator=g) for g in streams], dim=1).to(latents)
-    return emulator.chain(latents, noise)
 
 
 def member_stream(seed: int, member: int) -> torch.Generator:

@@ -96,7 +96,7 @@ class Log:
     """log.csv, one row per logged step; a resumed run first drops the rows that it will write again."""
 
     FIELDS = (
-        *("step", "stage", "seconds", "lr", "loss", "reconstruction", "denoising", "sjsd"),
+        *("step", "stage", "seconds", "lr", "loss", "reconstruction", "rate", "denoising", "sjsd"),
         *("training", "validation"),
     )
 

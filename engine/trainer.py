@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from engine.dataset import Dataset, split
-from engine.dynamics import LatentDynamics, Losses
+from engine.dynamics import Dynamics, Losses, Stage, build
 from engine.emulator import save_emulator
 from engine.normalise import LogNormal
 from engine.provenance import code_version, describe_data, describe_hardware
@@ -62,18 +62,6 @@ class Checkpoint:
 Event = Progress | Checkpoint
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A part of a training: which parameters move, on what loss of how many pairs."""
-
-    name: str
-    steps: int
-    pairs: int
-    precision: str
-    parameters: Callable[[], Iterator[torch.nn.Parameter]]
-    losses: Callable[[LatentDynamics, Dataset, Tensor, torch.Generator], Losses]
-
-
 def train(recipe: Recipe, trajectory: Trajectory, folder: Path, *, device: str = "auto") -> Iterator[Event]:
     """Train `recipe` on the first part of `trajectory`, resuming whatever `folder` holds.
 
@@ -92,48 +80,20 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         parts = split(trajectory.resampled(recipe.data.grid), recipe.data)
         self.normaliser = LogNormal.fit(parts.train.blocks(64), trajectory.dt_fs)
-        self.training = Dataset(parts.train, self.normaliser, recipe.data.stride)
+        how = (self.normaliser, recipe.data.stride, recipe.data.symmetries)
+        self.training = Dataset(parts.train, *how)
         enough = len(parts.validation) > recipe.data.stride + 2
-        self.validation = Dataset(parts.validation, self.normaliser, recipe.data.stride) if enough else None
+        self.validation = Dataset(parts.validation, *how) if enough else None
         self.about = describe_data(trajectory, parts)
         torch.manual_seed(recipe.training.seed)
-        self.model = LatentDynamics(recipe)
+        self.model = build(recipe)
         average = get_ema_multi_avg_fn(recipe.training.ema)
         self.ema = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
-        self.stages = self.plan()
+        self.stages = self.model.stages()
         self.stage, self.step, self.best, self.seconds = 0, 0, math.inf, 0.0
         self.moments: dict[str, Tensor] = {}
         load_state(self)
         self.log = Log(folder / "log.csv", self.steps_done)
-
-    def plan(self) -> tuple[Stage, ...]:
-        """The joint objective (S15), then the denoiser alone on the finished encoder's latents (S12)."""
-        settings, model = self.recipe.training, self.model
-        return (
-            Stage(
-                *("joint", settings.joint_steps, settings.pairs, settings.precision),
-                parameters=model.parameters,
-                losses=self.joint_losses,
-            ),
-            Stage(
-                *("latent", settings.latent_steps, settings.latent_pairs, "32-true"),
-                parameters=model.denoiser.parameters,
-                losses=self.latent_losses,
-            ),
-        )
-
-    def joint_losses(
-        self, model: LatentDynamics, data: Dataset, index: Tensor, draws: torch.Generator
-    ) -> Losses:
-        """L of (S15) on the pairs of states at `index`."""
-        return model.joint_losses(data.pairs(index).to(self.fabric.device), draws)
-
-    def latent_losses(
-        self, model: LatentDynamics, data: Dataset, index: Tensor, draws: torch.Generator
-    ) -> Losses:
-        """L_LDM of (S12) on the cached latents of the pairs at `index`."""
-        latents = self.latents if data is self.training else self.unseen_latents
-        return model.latent_losses(latents[index], latents[index + data.stride], draws)
 
     @property
     def steps_done(self) -> int:
@@ -152,13 +112,17 @@ class Run:
         model, self.optimizer = self.fabric.setup(
             self.model, torch.optim.AdamW(stage.parameters(), weight_decay=decay)
         )
-        if stage.name == "latent":
-            self.cache_latents()
+        if self.step == 0:
+            stage.prepare(self.model, self.training)
+            self.ema.module.load_state_dict(self.model.state_dict())
+        if stage.cached:
+            for data in filter(None, (self.training, self.validation)):
+                data.latents = self.model.encode_all(data)
         if self.moments:
             self.optimizer.load_state_dict(unpack_moments(self.optimizer, self.moments))
         yield from self.loop(stage, model)
 
-    def loop(self, stage: Stage, model: LatentDynamics) -> Iterator[Event]:
+    def loop(self, stage: Stage, model: Dynamics) -> Iterator[Event]:
         """Step, average, log, validate; a closed generator first keeps what it has learnt."""
         settings, begun, first = self.recipe.training, time.perf_counter() - self.seconds, self.step
         mark = (time.perf_counter(), self.step)
@@ -178,7 +142,7 @@ class Run:
                 self.checkpoint(stage)
             raise
 
-    def update(self, stage: Stage, model: LatentDynamics) -> tuple[Losses, float]:
+    def update(self, stage: Stage, model: Dynamics) -> tuple[Losses, float]:
         """One optimiser step; its draws depend on (seed, stage, step) alone, so a resumed run repeats it."""
         settings = self.recipe.training
         draws = seeded(settings.seed, self.stage, self.step)
@@ -245,21 +209,6 @@ class Run:
             "training": where | {"hardware": describe_hardware(self.fabric.device), "code": code_version()},
         }
         save_emulator(self.folder, self.ema.module, self.normaliser, card)
-
-    @torch.no_grad()
-    def cache_latents(self) -> None:
-        """Encode every state once; before the first step the latent scale becomes exact over the training."""
-        if self.step == 0:
-            self.model.autoencoder.standardise.fix(self.encode_all(self.training))
-            self.ema.module.load_state_dict(self.model.state_dict())
-        self.latents = self.encode_all(self.training)
-        self.unseen_latents = self.encode_all(self.validation) if self.validation else None
-
-    def encode_all(self, data: Dataset) -> Tensor:
-        """Latents (states, d) of a data set in the order of time."""
-        encoder, device = self.model.autoencoder.eval(), self.fabric.device
-        index = torch.arange(data.states_total)
-        return torch.cat([encoder.encode(data.states(part).to(device)) for part in index.split(64)])
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:

@@ -36,7 +36,9 @@ def train_command(arguments: list[str]) -> None:
 
         run(config, data, out, device)
 
-    tyro.cli(train, args=rest, prog="ldm train [--recipe {" + ",".join(sorted(RECIPES)) + "}]")
+    # the kinds of autoencoder and diffusion are the recipe's: their fields are flags, not subcommands
+    kinds = (tyro.conf.AvoidSubcommands,)
+    tyro.cli(train, args=rest, prog="ldm train [--recipe {" + ",".join(sorted(RECIPES)) + "}]", config=kinds)
 
 
 def rivals_command(arguments: list[str]) -> None:
@@ -94,34 +96,42 @@ def evaluate(
     data: Path,
     out: Out,
     model: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
-    starts: int = 8,
-    members: int = 4,
-    free_frames: int = 2000,
+    quick: bool = False,
+    starts: int | None = None,
+    members: int | None = None,
+    free_frames: int | None = None,
     seed: int = 0,
     train_data: Path | None = None,
+    reference: Path | None = None,
     independent: bool = False,
     record: bool = False,
     device: str = "auto",
 ) -> None:
-    """Judge emulators on frames they have not seen, beside trivial forecasts: figures, scores.json, a table.
+    """Judge emulators on frames they have not seen, beside trivial forecasts: a report, scores.json, a table.
 
     Args:
         data: trajectory with the truth; frames that a model has seen are left out.
-        out: folder for figures, report.png and scores.json.
+        out: folder for report.html, scores.json and the figures.
         model: folder or name of an emulator, once per emulator; without it all shipped ones.
-        starts: start frames, spread over the unseen data.
-        members: members per start frame.
-        free_frames: frames of the free run.
+        quick: a smaller protocol: 8 starts × 4 members and 2,000 frames, for 16 × 16 and 10,000.
+        starts: start frames, spread over the unseen data, if not the protocol's.
+        members: members per start frame, if not the protocol's.
+        free_frames: frames of the free run, if not the protocol's.
         seed: seed of the noise.
         train_data: trajectory with the training frames, where `data` does not hold them.
+        reference: a second AIMD run of the same system, for the floor; without it earlier frames of `data`.
         independent: `data` is another simulation than the one the models learnt from.
         record: write each model's scores into its card as well.
         device: auto, cpu, cuda or mps.
     """
-    from training.evaluate import Protocol, run
+    from dataclasses import replace
 
-    protocol = Protocol(starts=starts, members=members, free_frames=free_frames, seed=seed)
-    sources = {"train_data": train_data, "independent": independent}
+    from training.evaluate import QUICK, Protocol, run
+
+    chosen = {"starts": starts, "members": members, "free_frames": free_frames, "seed": seed}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    protocol = replace(QUICK if quick else Protocol(), **chosen)
+    sources = {"train_data": train_data, "reference": reference, "independent": independent}
     run(data, out, list(model), protocol, **sources, record=record, device=device)
 
 
