@@ -74,6 +74,7 @@ class Entry:
             "nearest_training": self.nearest,
             "tenths": self.tenths,
             "electrons": electron_drift(self.runs[0]) if self.kind == "model" and self.runs else {},
+            "curves": curves(self.runs[0], self.bench) if self.runs else {},
             "seconds_per_frame": self.seconds_per_frame,
         }
 
@@ -125,3 +126,21 @@ class Evaluation:
     def models(self) -> tuple[Entry, ...]:
         """The forecasters, without the baselines."""
         return tuple(e for e in self.entries if e.kind == "model")
+
+
+def curves(run: Record, bench: Bench) -> dict:
+    """S(q), F(q,t) and S(q,ω) of a run at the shells and lags of the scores, for whoever draws them."""
+    result = {"q_per_A": run.shell.q, "sq_amplitude": run.amplitude, "sq_intensity": run.intensity}
+    lags = bench.lags_fs(len(run))
+    if len(lags) < 2 or not np.allclose(np.diff(lags), lags[0]):
+        return result
+    times = np.concatenate([[0.0], lags])
+    relaxation = run.relaxation(times)
+    omega, power = scores.spectrum(relaxation, float(lags[0]))
+    return result | {
+        "relaxation_q_per_A": run.slow_shell.q,
+        "lags_fs": times,
+        "fqt": relaxation,
+        "omega_rad_per_fs": omega,
+        "sqw_fs": power,
+    }

@@ -32,8 +32,8 @@ def run(
 ) -> Evaluation:
     """Judge `models` (folders, or names of shipped emulators; none means all shipped) on `data`.
 
-    Writes the figures, report.png and scores.json into `out` and prints the table in Markdown; `record` also
-    writes each model's scores, with what they were measured on, into its card.
+    Writes report.html, scores.json and the figures into `out` and prints the tables in Markdown; `record`
+    also writes each model's scores, with what they were measured on, into its card.
     """
     folders = _folders(models)
     if device == "auto":
@@ -64,7 +64,8 @@ def _load(folder: Path, device: str) -> Emulator:
 def _record(folders: list[Path], emulators: list[Emulator], scores: dict) -> None:
     about = {name: scores[name] for name in ("code", "protocol", "data")}
     for folder, emulator in zip(folders, emulators, strict=True):
-        write_card(folder, emulator.card | {"scores": about | scores["models"][emulator.name]})
+        row = {name: value for name, value in scores["models"][emulator.name].items() if name != "curves"}
+        write_card(folder, emulator.card | {"scores": about | row})
 
 
 def _folders(models: list[str]) -> list[Path]:

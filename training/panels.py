@@ -12,13 +12,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from engine import palette
-from engine.observables import RELAXATION_SHELLS, dynamic_structure_factor
 from engine.recorder import Record
 from training import tables
 from training.entry import Entry, Evaluation
 
 KINK = 4.0  # Å⁻¹, 2π over the diameter of a lithium atom: the paper's mark in S(q)
-FINEST_LAG_FS = 4.0  # of the curves in plots; scores use their own lags
 
 
 def forecasts(evaluation: Evaluation) -> Iterator[tuple[Entry, str]]:
@@ -74,34 +72,6 @@ def structure(ax: Axes, evaluation: Evaluation, kind: Literal["amplitude", "inte
     _legend(ax)
 
 
-def relaxation(ax: Axes, evaluation: Evaluation, shell: int) -> None:
-    """F(q,t)/F(q,0) of one shell; frames in random order would drop to zero at once."""
-    bench = evaluation.bench
-    _relaxation_line(ax, bench.record, bench.lags_fs(), shell, palette.TRUTH, "AIMD")
-    for entry, color in forecasts(evaluation):
-        run = entry.runs[0]
-        _relaxation_line(ax, run, entry.bench.lags_fs(len(run)), shell, color, entry.name)
-    low, high = RELAXATION_SHELLS[shell]
-    ax.axhline(0, color=palette.NEUTRAL, lw=0.5)
-    ax.set(xlabel="t (fs)", ylabel="F(q,t) / F(q,0)", title=f"q = {low:g}–{high:g} Å⁻¹", ylim=(-0.6, 1.05))
-
-
-def spectrum(ax: Axes, evaluation: Evaluation, shell: int) -> None:
-    """S(q,ω) of one shell: the cosine transform of F(q,t) under a Hann taper."""
-    bench = evaluation.bench
-    runs = [(bench.record, bench.lags_fs(), palette.TRUTH)]
-    runs += [(e.runs[0], e.bench.lags_fs(len(e.runs[0])), color) for e, color in forecasts(evaluation)]
-    for record, lags, color in runs:
-        if not len(lags):
-            continue
-        times, curve = _fine_relaxation(record, lags)
-        taper = 0.5 + 0.5 * np.cos(np.pi * times / times[-1])
-        frequency = np.linspace(0, 0.2, 100)
-        _, power = dynamic_structure_factor(curve[:, [shell]] * taper[:, None], times[1], frequency)
-        ax.plot(1e3 * frequency, power[:, 0], color=color, lw=1.2)
-    ax.set(xlabel="ω (rad/ps)", ylabel="S(q,ω) (fs)")
-
-
 def slices(axes: Sequence[Axes], evaluation: Evaluation) -> None:
     """Truth | forecast | difference of ρ in the middle plane, at the time nearest to 20 fs that both have."""
     entry = next((e for e in evaluation.models if set(e.planes) & set(evaluation.planes)), None)
@@ -148,18 +118,6 @@ def bare(ax: Axes) -> None:
 
 def _curve(record: Record, kind: str) -> np.ndarray:
     return record.fine_amplitude if kind == "amplitude" else record.fine_intensity
-
-
-def _fine_relaxation(record: Record, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    step = record.dt_fs * max(1, round(FINEST_LAG_FS / record.dt_fs))
-    times = step * np.arange(int(lags[-1] / step + 1e-6) + 1)
-    return times, record.relaxation(times)
-
-
-def _relaxation_line(ax: Axes, record: Record, lags: np.ndarray, shell: int, color: str, label: str) -> None:
-    if len(lags):
-        times, curve = _fine_relaxation(record, lags)
-        ax.plot(times, curve[:, shell], color=color, lw=1.4, label=label)
 
 
 def _legend(ax: Axes) -> None:

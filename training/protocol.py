@@ -30,7 +30,7 @@ class Protocol:
     """Frames of the free run, and of the truth, that are compared with every training frame."""
     symmetric_frames: int = 16
     """How many of them are compared with all symmetry copies of training frames too; 0 leaves that out."""
-    symmetric_training_frames: int = 320
+    symmetric_training_frames: int = 200
     """At most as many training frames, evenly spread, stand for all of them there: 48 operations are dear."""
     autoencoder_frames: int = 400
     """At most as many unseen frames, a step apart, go through the autoencoder and back."""

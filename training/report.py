@@ -13,30 +13,56 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from engine import palette
+from engine import ensemble, palette
 from engine.observables import RELAXATION_SHELLS
 from engine.recorder import Record
-from training import panels, tables
+from training import ensemble_panels, panels, relaxation_panels, tables
 from training.entry import Evaluation
+from training.page import write_page
 
 DPI = 150
+LEAD_TIMES = (
+    "Ensembles by lead time: error of one member and of the ensemble mean; spread over skill with the "
+    "correction for a finite ensemble; continuous ranked probability score, fair in the number of members."
+)
+BANDS = (
+    "Forecast against truth in bands of q: power ratio above, cross-correlation below. A forecast may keep "
+    "its power (above) long after it has lost the phase (below)."
+)
+RELAXATION = (
+    "Relaxation F(q,t) and its cosine transform S(q,ω) under a Hann taper, all at the same lags. The band "
+    "spans blocks of AIMD as long as those of the floor: how far AIMD is from itself."
+)
 
 Log = list[dict[str, str]]
 
 
 def write_report(folder: Path, evaluation: Evaluation, logs: dict[str, Log] | None = None) -> list[Path]:
-    """Draw every figure into `folder` as PNG; `logs` are the rows of log.csv by model name."""
-    figures = {
-        "figure2_slices": figure2(evaluation),
-        "figure3_statistics": figure3(evaluation),
-        "figureS1_distribution": figure_s1(evaluation),
-        "relaxation": relaxation(evaluation),
-        "drift": drift(evaluation),
+    """Draw every figure into `folder` as PNG, and all with the tables into report.html and report.png.
+
+    `logs` are the rows of log.csv by model name.
+    """
+    drawn = figures(evaluation, logs)
+    paths = [save(figure, folder / f"{name}.png") for name, (figure, _) in drawn.items()]
+    pictures = {name: (path.read_bytes(), drawn[name][1]) for name, path in zip(drawn, paths, strict=True)}
+    page = write_page(folder / "report.html", evaluation, pictures)
+    return [*paths, page, summary(folder / "report.png", evaluation)]
+
+
+def figures(evaluation: Evaluation, logs: dict[str, Log] | None = None) -> dict[str, tuple[Figure, str]]:
+    """Every figure by file name, with its caption."""
+    drawn = {
+        "figure2_slices": (figure2(evaluation), "Figure 2 of the paper: a free run from an unseen frame."),
+        "lead_times": (lead_times(evaluation), LEAD_TIMES),
+        "bands": (bands(evaluation), BANDS),
+        "figure3_statistics": (figure3(evaluation), "Figure 3 of the paper: P(ρ) and S(q) of the free runs."),
+        "relaxation": (relaxation(evaluation), RELAXATION),
+        "drift": (drift(evaluation), "Along the free runs; the band is AIMD's mean ± 2 standard deviations."),
+        "figureS1_distribution": (figure_s1(evaluation), "Figure S1 of the paper: the log-normal law of ρ."),
     }
     if logs:
-        figures["figureS2_training"] = figure_s2(logs)
-    paths = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
-    return [*paths, summary(folder / "report.png", evaluation)]
+        drawn["figureS2_training"] = (figure_s2(logs), "Figure S2 of the paper: the terms of the loss.")
+    return drawn
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -92,10 +118,7 @@ def figure3(evaluation: Evaluation) -> Figure:
 
 
 def figure_s1(evaluation: Evaluation) -> Figure:
-    """Figure S1: ρ and ρ̃ of the training frames (of the truth where there are none) and the log-normal law.
-
-    Igure S1: ρ and ρ̃ of the training frames (of the truth where there are none) and the log-normal law.
-    """
+    """Figure S1: ρ and ρ̃ of the training frames (of the truth where there are none), the log-normal law."""
     record = evaluation.training or evaluation.bench.record
     label = "AIMD, training frames" if evaluation.training else "AIMD, unseen"
     mean, std = evaluation.log_mean, evaluation.log_std
@@ -130,13 +153,38 @@ def figure_s2(logs: dict[str, Log]) -> Figure:
     return figure
 
 
+def lead_times(evaluation: Evaluation) -> Figure:
+    """VRMSE, spread–skill ratio and CRPS by lead time."""
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    axes = figure.subplots(1, 3)
+    for ax, panel in zip(
+        axes, (ensemble_panels.errors, ensemble_panels.spread_skill, ensemble_panels.crps), strict=True
+    ):
+        panel(ax, evaluation)
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def bands(evaluation: Evaluation) -> Figure:
+    """Power ratio and cross-correlation in bands of q by lead time."""
+    kinds = ("power_ratio", "cross_correlation")
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    axes = figure.subplots(len(kinds), len(ensemble.BANDS))
+    for row, kind in zip(axes, kinds, strict=True):
+        for index, ax in enumerate(row):
+            ensemble_panels.band(ax, evaluation, index, kind)
+        row[0].set_ylabel(kind.replace("_", " "))
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    return figure
+
+
 def relaxation(evaluation: Evaluation) -> Figure:
     """F(q,t) per shell, and S(q,ω) below it."""
     figure = Figure(figsize=(14, 6), layout="constrained")
     axes = figure.subplots(2, len(RELAXATION_SHELLS))
     for shell in range(len(RELAXATION_SHELLS)):
-        panels.relaxation(axes[0, shell], evaluation, shell)
-        panels.spectrum(axes[1, shell], evaluation, shell)
+        relaxation_panels.relaxation(axes[0, shell], evaluation, shell)
+        relaxation_panels.spectrum(axes[1, shell], evaluation, shell)
     axes[0, 0].legend(frameon=False, fontsize=8)
     return figure
 
@@ -168,7 +216,7 @@ def summary(path: Path, evaluation: Evaluation) -> Path:
     panels.structure(figure.add_subplot(grid[1, :2]), evaluation, "amplitude")
     panels.structure(figure.add_subplot(grid[1, 2:]), evaluation, "intensity")
     for shell in range(4):
-        panels.relaxation(figure.add_subplot(grid[2, shell]), evaluation, shell)
+        relaxation_panels.relaxation(figure.add_subplot(grid[2, shell]), evaluation, shell)
     panels.score_table(figure.add_subplot(grid[3, :]), evaluation)
     figure.suptitle(tables.caption(evaluation), fontsize=11)
     return save(figure, path)

@@ -13,7 +13,7 @@ import numpy as np
 from engine.floor import SCORES
 from engine.provenance import code_version
 from training import bars
-from training.entry import Entry, Evaluation
+from training.entry import Entry, Evaluation, curves
 
 COLUMNS = (
     ("D(E(ρ))", lambda row: row["autoencoder_vrmse"]["unseen"], "{:.3f}"),
@@ -47,6 +47,7 @@ def scores_dict(evaluation: Evaluation) -> dict:
                 "step_vrmse": truth.step_vrmse,
                 "nearest_training_vrmse": evaluation.nearest.get("closest_tenth"),
                 "nearest_training": evaluation.nearest,
+                "curves": curves(truth, evaluation.bench),
             },
             "floor": _floor(evaluation),
             "models": {

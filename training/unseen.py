@@ -75,7 +75,7 @@ def before(
 
 
 def start_frames(frames: int, count: int, longest_lead: int, past: int = 1) -> np.ndarray:
-    """At most `count` start frames, evenly spread, with `past` frames before and `longest_lead` after each."""
+    """At most `count` start frames, spread evenly, with `past` frames before and `longest_lead` after."""
     last = frames - 1 - longest_lead
     if last < past:
         raise ValueError(
