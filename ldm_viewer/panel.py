@@ -12,7 +12,7 @@ from magicgui import widgets
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from ldm_viewer.arrange import DropTarget, open_docks
 from ldm_viewer.reader import SAMPLE
@@ -41,6 +41,7 @@ class MainPanel(QWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self._begin_fs, self._step_fs = 0.0, 1.0  # where the time slider begins, and its step
+        self._shown: State | None = None
         self.stage = stage_of(napari_viewer)
         self.session = self.stage.session
         self._build()
@@ -80,6 +81,8 @@ class MainPanel(QWidget):
         self.follow = widgets.CheckBox(name="follow", value=True, text="Follow the newest frame")
         self.form = widgets.Container(widgets=self._rows(), labels=True)
         self.form.margins = (0, 0, 0, 0)
+        for label in (self.data_info, self.emulator_info, self.status):  # text never changes the layout
+            label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.setLayout(QVBoxLayout())
         self.layout().setContentsMargins(6, 4, 6, 4)
         self.layout().addWidget(self.form.native)
@@ -129,7 +132,7 @@ class MainPanel(QWidget):
             command(*args, **kwargs)
         except (ValueError, OSError) as error:
             show_error(str(error))
-            self._show(self.session.state)
+            self._restore()
             return False
         return True
 
@@ -144,7 +147,7 @@ class MainPanel(QWidget):
         path = Path(self.data.line_edit.value)
         if path != self._shown_path() and not path.is_file():
             show_error(f"there is no file {path}")
-            self._show(self.session.state)
+            self._restore()
 
     def _shown_path(self) -> Path:
         trajectory = self.session.state.trajectory
@@ -154,7 +157,7 @@ class MainPanel(QWidget):
         if name == OTHER:
             name = self._ask_folder()
         if not name or not self.tell(self.session.choose_emulator, name):
-            self._show(self.session.state)
+            self._restore()
 
     def _ask_folder(self) -> str:
         from qtpy.QtWidgets import QFileDialog
@@ -178,7 +181,7 @@ class MainPanel(QWidget):
         open_docks(self.stage, self)
         self._drops.watch_window()
         if os.environ.get(AUTOSTART) == "1":
-            self.tell(self.session.start)
+            self.stage.turns.when_quiet(lambda: self.tell(self.session.start))
 
     def _given_file(self) -> str | None:
         """A trajectory that napari's command line has opened already."""
@@ -203,23 +206,32 @@ class MainPanel(QWidget):
         if state.obstacle and state.obstacle != old.obstacle:
             show_error(state.obstacle)
 
+    def _restore(self) -> None:
+        """Fields that the user has changed in vain show the state again."""
+        self._shown = None
+        self._show(self.session.state)
+
     def _show(self, state: State) -> None:
         with _silent(self):
-            if state.trajectory is not None:
-                _put(self.data.line_edit, value=str(state.trajectory.path))
-            _put(self.data_info, value=describe_trajectory(state))
-            choices = (*state.emulators, OTHER)
-            _put(self.emulator, choices=choices)
-            if state.emulator is not None:
-                _put(self.emulator, value=state.chosen)
-            _put(self.emulator_info, value=describe_emulator(state))
+            if self._shown is None or _choice(state) != _choice(self._shown):
+                self._show_choice(state)
             self._show_setup(state)
             self._show_time(state)
             self._show_run(state)
+            self._shown = state
+
+    def _show_choice(self, state: State) -> None:
+        """Data and emulator; it reads the times of all frames, so not with every forecast frame."""
+        if state.trajectory is not None:
+            _put(self.data.line_edit, value=str(state.trajectory.path))
+            _put(self.start_fs, step=(state.trajectory if state.adapted is None else state.adapted).dt_fs)
+        _put(self.data_info, value=describe_trajectory(state))
+        _put(self.emulator, choices=(*state.emulators, OTHER))
+        if state.emulator is not None:
+            _put(self.emulator, value=state.chosen)
+        _put(self.emulator_info, value=describe_emulator(state))
 
     def _show_setup(self, state: State) -> None:
-        if state.truth is not None:
-            _put(self.start_fs, step=(state.adapted or state.trajectory).dt_fs)
         for name in ("start_fs", "seed", "frames", "stride"):
             _put(getattr(self, name), value=getattr(state.setup, name))
 
@@ -245,6 +257,10 @@ class MainPanel(QWidget):
         _put(self.time, max=max(last, 1))
         _put(self.time, value=min(max(index, 0), max(last, 1)))
         _put(self.time_text, value=f"{state.time_fs:g} fs")
+
+
+def _choice(state: State) -> tuple[Any, ...]:
+    return state.trajectory, state.emulator, state.adapted, state.chosen, state.emulators, state.obstacle
 
 
 def _put(widget: widgets.Widget, **values: Any) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from qtpy.QtCore import Qt, QTimer
 
 TURN_MS = 40
+QUIET_TURNS = 8  # in a row with nothing to do: layout, first paints and their shaders are behind us
 
 
 class Turns:
@@ -19,6 +20,8 @@ class Turns:
     def __init__(self) -> None:
         self._members: list[Callable[[], bool]] = []
         self._next = 0
+        self._idle = 0  # turns in a row
+        self._waiting: list[Callable[[], None]] = []
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)  # coarse timers bunch together
         self._timer.timeout.connect(self._tick)
@@ -36,13 +39,26 @@ class Turns:
         """Forget a member."""
         self._members = [other for other in self._members if other != member]
 
+    def when_quiet(self, call: Callable[[], None]) -> None:
+        """Call once, when all members have had nothing to do for a while: a new window has settled."""
+        self._idle = 0
+        self._waiting.append(call)
+
     def stop(self) -> None:
         """No more turns."""
         self._timer.stop()
 
     def _tick(self) -> None:
+        self._idle = 0 if self._one_draws() else self._idle + 1
+        if self._idle >= QUIET_TURNS and self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for call in waiting:
+                call()
+
+    def _one_draws(self) -> bool:
         for _ in range(len(self._members)):
             member = self._members[self._next % len(self._members)]
             self._next += 1
             if member():
-                return
+                return True
+        return False

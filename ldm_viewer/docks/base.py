@@ -9,7 +9,7 @@ import pyqtgraph as pg
 from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ldm_viewer.stage import docked, stage_of
 from ldm_viewer.worker import step_aside
@@ -144,13 +144,23 @@ def pen(color: str) -> Any:
     return pg.mkPen(color, width=2)
 
 
+def line(text: str = "", name: str = "") -> QLabel:
+    """A line of changing text: however long, it leaves the window's layout alone (laying out costs 50 ms)."""
+    label = QLabel(text, objectName=name)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    return label
+
+
 def row(*widgets: QWidget | None) -> QWidget:
-    """Small controls side by side; None pushes what follows to the right."""
+    """Small controls side by side; None, or a `line`, pushes what follows to the right."""
     holder = QWidget()
     layout = QHBoxLayout(holder)
     layout.setContentsMargins(0, 0, 0, 0)
+    pushed = False
     for widget in widgets:
-        layout.addStretch() if widget is None else layout.addWidget(widget)
-    if None not in widgets:
+        pushes = widget is None or widget.sizePolicy().horizontalPolicy() is QSizePolicy.Policy.Ignored
+        layout.addStretch() if widget is None else layout.addWidget(widget, int(pushes))
+        pushed |= pushes
+    if not pushed:
         layout.addStretch()
     return holder

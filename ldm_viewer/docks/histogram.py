@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtWidgets import QLabel
 
 from engine.observables import histogram, value_edges
 from engine.palette import FORECAST, TRUTH
 from engine.scores import jsd
-from ldm_viewer.docks.base import LiveDock, pen, plot
+from ldm_viewer.docks.base import LiveDock, line, pen, plot
 
 if TYPE_CHECKING:
     import napari
@@ -40,7 +39,7 @@ class HistogramDock(LiveDock):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self.plot = plot("ρ (Å⁻³)", "P(ρ) (Å³)")
-        self.distance = QLabel("open a trajectory", objectName="jsd")
+        self.distance = line("open a trajectory", "jsd")
         self.layout().addWidget(self.distance)
         self.layout().addWidget(self.plot, 1)
         self.curves = {
@@ -79,7 +78,7 @@ class HistogramDock(LiveDock):
 
 def _sentence(result: Distributions, distance: float | None) -> str:
     if distance is not None:
-        return f"Jensen–Shannon divergence of this frame: <b>{distance:.4f} nats</b>"
+        return f"Jensen–Shannon divergence here: <b>{distance:.4f} nats</b>"
     if result.truth is None and result.forecast is None:
         return "open a trajectory"
     return "no truth at this time" if result.truth is None else "no forecast at this time"

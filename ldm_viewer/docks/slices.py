@@ -11,7 +11,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QComboBox, QLabel, QSlider
 
 from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP
-from ldm_viewer.docks.base import LiveDock, label_axes, row
+from ldm_viewer.docks.base import LiveDock, label_axes, line, row
 from ldm_viewer.planes import PLANES, Plane
 from ldm_viewer.words import describe_time
 
@@ -57,10 +57,9 @@ class SlicesDock(LiveDock):
         self.where = QLabel()
         self.plane.currentTextChanged.connect(self.refresh)
         self.position.valueChanged.connect(self.refresh)
-        self.moment = QLabel(objectName="moment")
-        self.layout().addWidget(
-            row(QLabel("cut at"), self.plane, self.position, self.where, None, self.moment)
-        )
+        self.moment = line(name="moment")
+        self.moment.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.layout().addWidget(row(QLabel("cut at"), self.plane, self.position, self.where, self.moment))
         self.view = pg.GraphicsLayoutWidget()
         self.view.setBackground(None)
         self.view.ci.layout.setContentsMargins(0, 0, 0, 6)

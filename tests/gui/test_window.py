@@ -78,6 +78,24 @@ def test_one_click_forecasts_and_both_layers_show_one_moment(desk: SimpleNamespa
     )
 
 
+def test_changing_texts_leave_the_layout_alone(desk: SimpleNamespace, qtbot: object) -> None:
+    """A sentence that grew with the first frame had all docks and the canvas laid out again: 90 ms."""
+    window = desk.panel.window()
+
+    def sizes() -> list[tuple[int, int]]:
+        parts = [*window.findChildren(QDockWidget), window.centralWidget()]
+        return [(part.width(), part.height()) for part in parts if part.isVisible()]
+
+    forecast(desk, qtbot)
+    quiet(desk, qtbot)
+    before = sizes()
+    labels = [desk.panel.status.native, desk.panel.data_info.native, desk.panel.emulator_info.native]
+    for label in (*labels, desk.docks["Histogram"].distance, desk.docks["Slices"].moment):
+        label.setText("a sentence that is much wider than its dock " * 5)
+        qtbot.wait(50)
+        assert sizes() == before
+
+
 def test_pause_step_resume_stop_by_mouse(desk: SimpleNamespace, qtbot: object) -> None:
     desk.session.configure(frames=5000)
     click(qtbot, desk.panel.run)
