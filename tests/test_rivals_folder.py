@@ -100,6 +100,9 @@ def test_other_settings_unknown_names_and_damage_are_told_in_words(fitted, tmp_p
     path, out, _ = fitted
     with pytest.raises(ValueError, match="another seed"):
         list(fit_all(RivalsConfig(**(vars(CONFIG) | {"seed": 1})), Trajectory(path), out, ("pod-var",)))
+    stride = RivalsConfig(**(vars(CONFIG) | {"data": DataConfig(stride=3)}))
+    with pytest.raises(ValueError, match="each one's own"):
+        list(fit_all(stride, Trajectory(path), out, ("pod-var",)))
     with pytest.raises(ValueError, match="no rival lstm"):
         list(fit_all(CONFIG, Trajectory(path), out, ("lstm",)))
     with pytest.raises(IncompatibleError, match=r"card\.json is missing"):

@@ -8,7 +8,6 @@ import torch
 
 from engine.normalise import LogNormal
 from training.rivals.fno import FnoConfig, FourierOperator
-from training.rivals.material import moved
 from training.rivals.mlp import Coefficients, MlpConfig, MlpLatentDiffusion
 from training.rivals.physics import GradientLoss, charge_loss
 
@@ -29,14 +28,6 @@ def test_neural_operator_moves_with_the_lattice():
         ahead, rolled = model.advance(states, []), model.advance(states.roll((3, 1, 6), (2, 3, 4)), [])
     assert (ahead - states).abs().max() > 1e-3
     torch.testing.assert_close(rolled, ahead.roll((3, 1, 6), (2, 3, 4)), atol=1e-5, rtol=0)
-
-
-def test_symmetries_move_all_states_alike_and_change_no_value():
-    states = noise(1, 2, *GRID).expand(3, -1, -1, -1, -1)
-    turned = moved(states, torch.Generator().manual_seed(1), cubic=True)
-    torch.testing.assert_close(turned[0], turned[2])
-    assert not torch.equal(turned, states)
-    torch.testing.assert_close(turned[0, 0].flatten().sort().values, states[0, 0].flatten().sort().values)
 
 
 def test_fourier_coefficients_return_what_they_hold():

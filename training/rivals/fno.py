@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.dataset import Dataset
+from engine.symmetry import augment, operations
 from training.rivals.fitting import Losses, Progress, optimise
-from training.rivals.material import Material, moved
+from training.rivals.material import Material
 from training.rivals.rival import Streams
 
 
@@ -81,28 +81,30 @@ class FourierOperator(nn.Module):
 def fit(config: FnoConfig, material: Material, seed: int) -> Generator[Progress, None, tuple]:
     """Least squares on the next state; returns (module, stride, errors of one step)."""
     torch.manual_seed(seed)
-    model, data = FourierOperator(config), material.training(config.stride)
-    unseen = material.validation(config.stride)
+    model, states = FourierOperator(config), material.training()
+    allowed = operations(material.cell, material.grid)
 
     def losses(draws: torch.Generator) -> Losses:
-        index = torch.randint(data.pairs_total, (config.pairs,), generator=draws)
-        now, later = moved(data.pairs(index), draws, cubic=material.cubic).chunk(2)
+        index = torch.randint(len(states) - config.stride, (config.pairs,), generator=draws)
+        pairs = torch.stack([states[index], states[index + config.stride]])
+        now, later = augment(pairs, allowed, draws, chunks=1)
         return {"loss": (now + model(now) - later).square().mean()}
 
     yield from optimise("operator", model, losses, steps=config.steps, peak=config.learning_rate, seed=seed)
-    return (
-        model,
-        config.stride,
-        {"training_error": _error(model, data), "validation_error": _error(model, unseen)},
-    )
+    errors = {
+        "training_error": _error(model, states, config.stride),
+        "validation_error": _error(model, material.validation(config.stride), config.stride),
+    }
+    return model, config.stride, errors
 
 
 @torch.no_grad()
-def _error(model: FourierOperator, data: Dataset) -> float:
+def _error(model: FourierOperator, states: Tensor, stride: int) -> float:
     """RMS error of ρ̃ over one step, from at most 32 evenly spread pairs."""
-    index = torch.linspace(0, data.pairs_total - 1, min(32, data.pairs_total)).long()
+    starts = len(states) - stride
+    index = torch.linspace(0, starts - 1, min(32, starts)).long()
     squares = []
     for part in index.split(4):
-        now, later = data.pairs(part).chunk(2)
+        now, later = states[part], states[part + stride]
         squares.append((now + model(now) - later)[:, 0].square().mean((1, 2, 3)))
     return float(torch.cat(squares).mean().sqrt())

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from engine.reciprocal import multiplicity, wave_vectors
 from training.rivals.fitting import Progress
-from training.rivals.material import Material, all_states
+from training.rivals.material import Material
 from training.rivals.pod import mean_errors, stable
 from training.rivals.rival import Streams, normal
 
@@ -103,7 +103,7 @@ def autoregressions(
 
 def fit(config: FourierVarConfig, material: Material, seed: int) -> Generator[Progress, None, tuple]:
     """Try every stride; returns (module, stride, what was chosen and how well it did)."""
-    states, unseen = all_states(material.training(1)), all_states(material.validation(1))
+    states, unseen = material.training(), material.validation(1)
     shell = shells_of(material.grid, material.cell)
     best, chosen = None, {}
     for number, stride in enumerate(config.strides, start=1):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from engine.diffusion import Denoiser, DiffusionConfig, ReverseChain, Schedule, denoising_loss, scripted
 from engine.layers import Standardise
 from training.rivals.fitting import Losses, Progress, optimise
-from training.rivals.material import Material, all_states
+from training.rivals.material import Material
 from training.rivals.physics import GradientLoss, charge_loss
 from training.rivals.rival import Streams, normal
 
@@ -158,7 +158,7 @@ def fit(
     """Autoencoder, then denoiser; returns (module, stride, reconstruction errors)."""
     torch.manual_seed(seed)
     model = MlpLatentDiffusion(features, config, material.grid)
-    states = all_states(material.training(config.stride))
+    states = material.training()
     if features == "fourier":
         model.features.standardise(states)
     losses = reconstruction(model, states, config, material, physics)
@@ -171,7 +171,7 @@ def fit(
     losses = denoising(model, latents, config)
     model.denoiser.requires_grad_(True)
     yield from optimise("diffusion", model.denoiser, losses, steps=config.latent_steps, **settings)
-    unseen = all_states(material.validation(config.stride))
+    unseen = material.validation(config.stride)
     errors = {"training_error": _error(model, states), "validation_error": _error(model, unseen)}
     return model, config.stride, errors
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from training.rivals.fitting import Progress
-from training.rivals.material import Material, all_states
+from training.rivals.material import Material
 from training.rivals.rival import Streams, normal
 
 LARGEST_RADIUS = 0.999
@@ -98,7 +98,7 @@ def stable(transition: Tensor) -> tuple[Tensor, float]:
 
 def fit(config: PodConfig, material: Material, seed: int) -> Generator[Progress, None, tuple]:
     """Try every rank, stride and ridge; returns (module, stride, what was chosen and how well it did)."""
-    states, unseen = all_states(material.training(1)), all_states(material.validation(1))
+    states, unseen = material.training(), material.validation(1)
     limit = len(states) // 4  # 2r coefficients per component want twice as many pairs
     ranks = [rank for rank in config.ranks if rank <= limit]
     if not ranks:

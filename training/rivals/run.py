@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -17,6 +18,9 @@ from training.rivals.fitting import Progress
 from training.rivals.material import Material
 from training.rivals.registry import CONVERTER, RIVALS, RivalsConfig
 from training.rivals.rival import save
+
+SPLIT = ("grid", "equilibration_fs", "train_fraction", "validation_fraction")
+"""What rivals read of the data's settings."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ def fit_all(
     unknown = set(names) - set(RIVALS)
     if unknown:
         raise ValueError(f"no rival {', '.join(sorted(unknown))}; there are {', '.join(RIVALS)}")
-    if config.data.stride != RivalsConfig().data.stride:
-        raise ValueError("every rival has a stride of its own (pod.strides, fno.stride, mlp.stride)")
+    if config.data != replace(RivalsConfig().data, **{name: getattr(config.data, name) for name in SPLIT}):
+        raise ValueError(f"rivals read no data settings but {', '.join(SPLIT)}; a stride is each one's own")
     material = Material.of(trajectory, config.data)
     for name in names or RIVALS:
         yield from fit_one(name, config, material, out / name)
@@ -56,7 +60,7 @@ def fit_one(name: str, config: RivalsConfig, material: Material, folder: Path) -
     identity = {
         "rival": name,
         "config": CONVERTER.unstructure(part),
-        "split": CONVERTER.unstructure(config.data),
+        "split": {name: getattr(config.data, name) for name in SPLIT},
         "seed": config.seed,
         "digest": material.about["digest"],
     }
@@ -92,13 +96,20 @@ def fit_one(name: str, config: RivalsConfig, material: Material, folder: Path) -
 def finished(folder: Path, identity: dict) -> Fitted:
     """What lies in `folder`, if it is the same rival; ValueError naming what differs."""
     card = json.loads((folder / "card.json").read_text())
-    differing = [key for key, value in identity.items() if card.get(key) != value]
+    differing = [key for key, value in identity.items() if not holds(card.get(key), value)]
     if differing:
         raise ValueError(
             f"{folder} holds a rival with another {' and '.join(differing)}; choose another folder or "
             "remove it"
         )
     return Fitted(card["rival"], folder, card["fit"], 0.0)
+
+
+def holds(value: Any, part: Any) -> bool:
+    """Whether `value` is `part`, or for dictionaries has all its entries."""
+    if isinstance(part, dict) and isinstance(value, dict):
+        return all(holds(value.get(key), entry) for key, entry in part.items())
+    return value == part
 
 
 def run(config: RivalsConfig, data: Path, out: Path, names: tuple[str, ...] = ()) -> None:
