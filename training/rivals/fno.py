@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.symmetry import augment, operations
 from training.rivals.fitting import Losses, Progress, optimise
 from training.rivals.material import Material
-from training.rivals.rival import Streams
+from training.rivals.rival import Forecaster, Streams
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FnoConfig:
     """Peak learning rate of AdamW."""
 
 
-class FourierOperator(nn.Module):
+class FourierOperator(Forecaster):
     """Latents are states (K, 2, Nx, Ny, Nz)."""
 
     def __init__(self, config: FnoConfig) -> None:
@@ -64,14 +64,6 @@ class FourierOperator(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """The change of a state in a step, (K, 2, Nx, Ny, Nz) → the same."""
         return self.operator(states)
-
-    def encode(self, states: Tensor) -> Tensor:
-        """A state is its own latent."""
-        return states
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """A latent is a state."""
-        return latents
 
     def advance(self, latents: Tensor, streams: Streams) -> Tensor:
         """State s ↦ s + G(s); all members alike, for there is no noise."""

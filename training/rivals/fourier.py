@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.reciprocal import multiplicity, wave_vectors
 from training.rivals.fitting import Progress
 from training.rivals.material import Material
 from training.rivals.pod import mean_errors, stable
-from training.rivals.rival import Streams, normal
+from training.rivals.rival import Forecaster, Streams, normal
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FourierVarConfig:
     """Lead times whose squared errors are added."""
 
 
-class FourierVar(nn.Module):
+class FourierVar(Forecaster):
     """Latents are states (K, 2, Nx, Ny, Nz); `shell` (Nx, Ny, Nz/2 + 1) is the shell of a wave vector."""
 
     def __init__(self, shell: Tensor, transition: Tensor, noise: Tensor) -> None:
@@ -40,14 +40,6 @@ class FourierVar(nn.Module):
         self.register_buffer("shell", shell)
         self.register_buffer("transition", transition)
         self.register_buffer("noise", noise)
-
-    def encode(self, states: Tensor) -> Tensor:
-        """A state is its own latent."""
-        return states
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """A latent is a state."""
-        return latents
 
     def advance(self, latents: Tensor, streams: Streams) -> Tensor:
         """Waves y ↦ A y + √Q ξ; white noise in space is white in waves, and real."""

@@ -20,7 +20,7 @@ from engine.layers import Standardise
 from training.rivals.fitting import Losses, Progress, optimise
 from training.rivals.material import Material
 from training.rivals.physics import GradientLoss, charge_loss
-from training.rivals.rival import Streams, normal
+from training.rivals.rival import Forecaster, Streams, normal
 
 Features = Literal["voxel", "fourier"]
 
@@ -112,7 +112,7 @@ class Coefficients(nn.Module):
         return self.hartley(full.unflatten(2, self.grid))
 
 
-class MlpLatentDiffusion(nn.Module):
+class MlpLatentDiffusion(Forecaster):
     """Perceptrons to and from 32 numbers, and the paper's denoiser between them."""
 
     def __init__(self, features: Features, config: MlpConfig, grid: tuple[int, int, int]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from training.rivals.fitting import Progress
 from training.rivals.material import Material
-from training.rivals.rival import Streams, normal
+from training.rivals.rival import Forecaster, Streams, normal
 
 LARGEST_RADIUS = 0.999
 """Largest modulus of an eigenvalue of A: a process of longer memory than 1,000 steps is not in the data."""
@@ -36,7 +36,7 @@ class PodConfig:
     """Lead times whose squared errors are added."""
 
 
-class PodVar(nn.Module):
+class PodVar(Forecaster):
     """Latents x (K, 2r); nothing is trained by gradients."""
 
     def __init__(self, mean: Tensor, modes: Tensor, transition: Tensor, noise: Tensor) -> None:

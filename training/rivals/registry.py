@@ -13,14 +13,14 @@ import torch
 from cattrs import Converter
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.emulator import IncompatibleError
 from engine.normalise import LogNormal
 from engine.recipes import DataConfig
 from training.rivals import fno, fourier, mlp, pod
 from training.rivals.material import Material
-from training.rivals.rival import FORMAT, Rival
+from training.rivals.rival import FORMAT, Forecaster, Rival
 
 CONVERTER = Converter(forbid_extra_keys=True)
 
@@ -44,7 +44,7 @@ class Kind:
 
     part: str
     fit: Callable[[Any, Material, int], Generator]
-    empty: Callable[[Any, tuple[int, int, int], dict[str, Tensor]], nn.Module]
+    empty: Callable[[Any, tuple[int, int, int], dict[str, Tensor]], Forecaster]
 
 
 def _mlp(features: mlp.Features, physics: bool) -> Kind:

@@ -1,6 +1,6 @@
 """What a fitted rival looks like to the judge: an emulator around a small module, saved as a folder.
 
-The module offers `encode` (states → latents), `decode` (back) and `advance` (one step Δτ of every member).
+The rival's own part is a `Forecaster`, tensors and one step of them; the rest is an emulator's.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,26 +22,31 @@ FORMAT = "ldm_viewer rival 1"
 Streams = list[torch.Generator]
 
 
-class Forecaster(Protocol):
-    """What every rival's module does; latents are (K, …), one row per member."""
+class Forecaster(nn.Module):
+    """What makes the forecast; latents are (K, …), one row per member, and states unless it says."""
+
+    local = False
+    """Whether it runs in other cells than its own; none does here."""
 
     def encode(self, states: Tensor) -> Tensor:
         """(K, 2, Nx, Ny, Nz) → latents."""
-        ...
+        return states
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents → (K, 2, Nx, Ny, Nz)."""
-        ...
+        return latents
 
     def advance(self, latents: Tensor, streams: Streams) -> Tensor:
         """Latents a time Δτ later, member k with noise from `streams[k]` alone."""
-        ...
+        raise NotImplementedError
 
 
 class Rival(Emulator):
     """A rival in the units of the lab, with an emulator's attributes and methods except the recipe."""
 
-    def __init__(self, model: nn.Module, normaliser: LogNormal, card: dict[str, Any], name: str = "") -> None:
+    def __init__(
+        self, model: Forecaster, normaliser: LogNormal, card: dict[str, Any], name: str = ""
+    ) -> None:
         # not Emulator's own: that one reads grid and stride from a recipe, which a rival does not have
         self.model = model.eval().requires_grad_(False)
         self.normaliser, self.card = normaliser, card
@@ -52,6 +57,8 @@ class Rival(Emulator):
         self.delta_fs = normaliser.delta_fs
         self.stride = int(card["stride"])
         self.dt_fs = self.delta_fs * self.stride
+        self.mean_density: float | None = card["data"].get("mean_density")
+        self.hold_electrons = False  # a rival is shown as it is
 
     @property
     def device(self) -> torch.device:
