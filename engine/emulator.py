@@ -46,6 +46,9 @@ class Emulator:
         self.delta_fs = normaliser.delta_fs
         self.stride = self.recipe.data.stride
         self.dt_fs = self.delta_fs * self.stride
+        self.mean_density: float | None = card["data"].get("mean_density")
+        self.hold_electrons = self.model.local
+        """Whether `decode` corrects the electron count; the paper's model is shown as it is."""
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Emulator:
@@ -77,27 +80,53 @@ class Emulator:
     def adapt(self, trajectory: Trajectory) -> Trajectory:
         """The trajectory on this model's grid and stored time step δ; frames are dropped, never invented.
 
-        Raises IncompatibleError for another composition or cell, or a time step that does not divide δ.
+        A local model also takes other cells that its voxels fill. Raises IncompatibleError for another
+        composition or cell, or a time step that does not divide δ.
         """
-        if trajectory.composition and self.composition and trajectory.composition != self.composition:
-            raise IncompatibleError(
-                f"{self.name} was trained on {_formula(self.composition)}, the trajectory holds "
-                f"{_formula(trajectory.composition)}; choose one of the same, or train on this one"
-            )
-        scale = np.abs(self.cell).max()
-        if np.abs(trajectory.cell - self.cell).max() > SPACING_TOLERANCE * scale:
-            raise IncompatibleError(
-                f"{self.name} knows the cell {_lengths(self.cell)} Å ({_spacing(self.cell, self.grid)} Å "
-                f"between voxels), the trajectory has {_lengths(trajectory.cell)} Å; "
-                "a pooled latent draws one cell only"
-            )
+        grid = self._grid_for(trajectory)
+        self._check_composition(trajectory)
         every = self.delta_fs / trajectory.dt_fs
         if abs(every - round(every)) > 1e-3 or round(every) < 1:
             raise IncompatibleError(
                 f"{self.name} needs frames every {self.delta_fs:g} fs, the trajectory has one every "
                 f"{trajectory.dt_fs:g} fs, which does not divide it"
             )
-        return trajectory[:: round(every)].resampled(self.grid)
+        return trajectory[:: round(every)].resampled(grid)
+
+    def _check_composition(self, trajectory: Trajectory) -> None:
+        theirs, ours = trajectory.composition, self.composition
+        if not theirs or not ours:
+            return
+        # a local model answers for as many atoms as the cell has room for, at its own density
+        size = abs(np.linalg.det(trajectory.cell) / np.linalg.det(self.cell)) if self.model.local else 1.0
+        same = theirs.keys() == ours.keys()
+        if not same or any(abs(n / (size * ours[k]) - 1) > 3 * SPACING_TOLERANCE for k, n in theirs.items()):
+            scaled = "" if size == 1.0 else f" in a cell {size:.3g} times as large"
+            raise IncompatibleError(
+                f"{self.name} was trained on {_formula(ours)}, the trajectory holds {_formula(theirs)}"
+                f"{scaled}; choose one of the same, or train on this one"
+            )
+
+    def _grid_for(self, trajectory: Trajectory) -> tuple[int, ...]:
+        """Voxels that the model puts into the trajectory's cell."""
+        voxel = self.cell / np.array(self.grid)[:, None]
+        grid, unit = self.grid, 1
+        if self.model.local:
+            lengths = np.linalg.norm(trajectory.cell, axis=1) / np.linalg.norm(voxel, axis=1)
+            unit = self.model.autoencoder.unit
+            grid = tuple(max(1, round(n / unit)) * unit for n in lengths)
+        difference = np.abs(trajectory.cell - voxel * np.array(grid)[:, None]).max()
+        if difference > SPACING_TOLERANCE * np.abs(trajectory.cell).max():
+            reason = (
+                f"cells of that shape and a multiple of {unit} voxels along each axis would do"
+                if self.model.local
+                else "a pooled latent draws one cell only"
+            )
+            raise IncompatibleError(
+                f"{self.name} knows the cell {_lengths(self.cell)} Å ({_spacing(self.cell, self.grid)} Å "
+                f"between voxels), the trajectory has {_lengths(trajectory.cell)} Å; {reason}"
+            )
+        return grid
 
     def initial_state(self, trajectory: Trajectory, start: int) -> Tensor:
         """State (1, 2, Nx, Ny, Nz) of frame `start` ≥ 1 of an adapted trajectory, and its past."""
@@ -127,8 +156,15 @@ class Emulator:
         return self.model.autoencoder.decode(latents)
 
     def decode(self, latents: Tensor) -> np.ndarray:
-        """Latents (B, d) → densities (B, Nx, Ny, Nz) in Å⁻³."""
-        return self.normaliser.inverse(self.decode_states(latents)[:, 0]).float().cpu().numpy()
+        """Latents (B, …) → densities (B, Nx, Ny, Nz) in Å⁻³, positive by construction (S6).
+
+        With `hold_electrons`, scaled to the mean electron count of the training frames: AIMD's count
+        fluctuates by 1e-4 of it only, a network's by more.
+        """
+        density = self.normaliser.inverse(self.decode_states(latents)[:, 0].float())
+        if self.hold_electrons and self.mean_density:
+            density = density * (self.mean_density / density.mean((1, 2, 3), keepdim=True))
+        return density.cpu().numpy()
 
 
 def save_emulator(folder: Path, model: Dynamics, normaliser: LogNormal, card: dict[str, Any]) -> None:

@@ -97,6 +97,7 @@ SPATIAL = Recipe(
         pairs=8,
         latent_pairs=32,
         latent_noise=0.02,
+        learning_rate=5e-4,
         weight_decay=1e-2,
         ema=0.998,
         monitor="validation",

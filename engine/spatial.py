@@ -1,8 +1,9 @@
 """An autoencoder whose latent keeps position: states (B, 2, N³) → (B, C, (N/p)³) → states.
 
 A patch of p³ voxels and both its fields becomes C numbers. The linear part is the best there is, the
-Karhunen–Loève basis of the patches; periodic convolutions add what neighbours and nonlinearity tell. A shift
-of the state by p voxels shifts the latent by one, and any cell of the same spacing will do.
+Karhunen–Loève basis of the patches, and stays fixed; periodic convolutions add what neighbours and
+nonlinearity tell. A shift of the state by p voxels shifts the latent by one, and any cell of the same spacing
+will do.
 """
 
 from __future__ import annotations
@@ -41,12 +42,9 @@ class SpatialAutoencoder(nn.Module):
         patch, size, width = config.patch, 2 * config.patch**3, config.width
         if any(n % patch for n in grid):
             raise ValueError(f"grid {grid} must be a multiple of the patch, {patch} voxels")
-        self.config = config
+        self.config, self.unit = config, patch
         self.register_buffer("scale", torch.tensor([1.0, config.rate_weight**0.5]).view(1, 2, 1, 1, 1))
-        self.project = nn.Conv3d(size, config.latent, 1, bias=False)
-        self.expand = nn.Conv3d(config.latent, size, 1, bias=False)
-        nn.init.orthogonal_(self.project.weight)
-        self.expand.weight.data = self.project.weight.data.transpose(0, 1).clone()
+        self.register_buffer("basis", torch.linalg.qr(torch.randn(size, config.latent))[0].T.contiguous())
         self.look = _correction(size, width, config.latent, config.blocks)
         self.draw = _correction(config.latent, width, size, config.blocks)
 
@@ -54,21 +52,19 @@ class SpatialAutoencoder(nn.Module):
     def fit(self, states: Tensor) -> None:
         """Set the linear part to the leading eigenvectors of the patches' covariance over `states`."""
         patches = to_patches(states * self.scale, self.config.patch).movedim(1, -1).flatten(0, -2).double()
-        basis = torch.linalg.eigh(patches.T @ patches)[1][:, -self.config.latent :].float()
-        self.project.weight.copy_(basis.T[..., None, None, None])
-        self.expand.weight.copy_(basis[..., None, None, None])
+        self.basis.copy_(torch.linalg.eigh(patches.T @ patches)[1][:, -self.config.latent :].T)
 
     def encode(self, state: Tensor) -> Tensor:
         """Latent z = E(s), (B, 2, Nx, Ny, Nz) → (B, C, Nx/p, Ny/p, Nz/p)."""
         patches = to_patches(state * self.scale, self.config.patch)
         with torch.autocast(state.device.type, enabled=False):
-            straight = self.project(patches)
+            straight = torch.einsum("kc,bcxyz->bkxyz", self.basis, patches)
         return straight + self.look(patches)
 
     def decode(self, latent: Tensor) -> Tensor:
         """State s̃ = D(z), (B, C, nx, ny, nz) → (B, 2, p·nx, p·ny, p·nz)."""
         with torch.autocast(latent.device.type, enabled=False):
-            straight = self.expand(latent.float())
+            straight = torch.einsum("kc,bkxyz->bcxyz", self.basis, latent.float())
         return from_patches(straight + self.draw(latent), self.config.patch) / self.scale
 
     def errors(self, decoded: Tensor, state: Tensor) -> dict[str, Tensor]:

@@ -85,6 +85,7 @@ class Run:
         enough = len(parts.validation) > recipe.data.stride + 2
         self.validation = Dataset(parts.validation, *how) if enough else None
         self.about = describe_data(trajectory, parts)
+        self.about["mean_density"] = float(self.normaliser.inverse(self.training.field).mean())
         torch.manual_seed(recipe.training.seed)
         self.model = build(recipe)
         average = get_ema_multi_avg_fn(recipe.training.ema)
