@@ -1,6 +1,7 @@
 """The judge: truth scores zero, a frozen forecast scores as persistence, seen frames are never judged."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -205,10 +206,23 @@ def test_the_command_leaves_scores_figures_and_a_table(file, folder, tmp_path, c
         assert list(row["vrmse"]) == ["2", "20"]
     assert scores["models"]["tiny"]["free_run"]["frames"] == SMALL.free_frames
     names = {"figure2_slices", "figure3_statistics", "figureS1_distribution", "figureS2_training"}
-    for name in names | {"relaxation", "drift", "report"}:
+    for name in names | {"relaxation", "drift", "lead_times", "bands", "report"}:
         picture = np.asarray(Image.open(tmp_path / "out" / f"{name}.png").convert("L"))
         assert picture.std() > 5, f"{name} is blank"
     assert not list((tmp_path / "out").glob("*part*"))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 8
+    assert not re.search(r'(src|href)="(?!data:)|@import|url\(', page), "the page asks for another file"
+    new = {
+        "crps",
+        "spread_skill",
+        "bands",
+        "autoencoder_vrmse",
+        "floor_ratio",
+        "nearest_training_ratio",
+        "tenths",
+    }
+    assert new <= set(scores["models"]["tiny"])
 
 
 def test_recorded_scores_stand_in_the_card_and_the_emulator_still_loads(file, folder, tmp_path):
@@ -240,3 +254,61 @@ def test_progress_counts_up_to_its_total(file, folder):
     )
     assert {("tiny", "truth"), ("tiny", "forecasts"), ("tiny", "free run")} <= set(last)
     assert all(event.done == event.total for event in last.values())
+
+
+def test_start_times_are_common_and_leave_the_past_that_the_most_demanding_asks_for(file, folder, tmp_path):
+    slow = Emulator.load(emulator_folder(tmp_path / "slow", stride=5))
+    slow.history = 30
+    evaluation = finish(evaluate([Emulator.load(folder), slow], Trajectory(file), SMALL))
+    tiny, other = (entry.bench for entry in evaluation.models)
+    assert np.array_equal(tiny.truth.times_fs[tiny.starts], other.truth.times_fs[other.starts])
+    assert tiny.starts.min() == 30
+    assert evaluation.data["start_fs"] == tiny.truth.times_fs[tiny.starts].tolist()
+
+
+def test_an_autoencoder_that_loses_nothing_scores_zero_and_one_that_forgets_one(file, folder, monkeypatch):
+    protocol = Protocol(starts=2, members=1, lead_times_fs=(2.0,), free_frames=30, symmetric_frames=0)
+    monkeypatch.setattr(Emulator, "encode", lambda self, states: states.flatten(1))
+    density = lambda self, latents: self.normaliser.inverse(latents.reshape(-1, 2, *GRID)[:, 0]).numpy()  # noqa: E731
+    monkeypatch.setattr(Emulator, "decode", density)
+    monkeypatch.setattr(Emulator, "advance", lambda self, latents, streams: latents)
+    row = finish(evaluate([Emulator.load(folder)], Trajectory(file), protocol)).models[0].scores
+    assert row["autoencoder_vrmse"] == pytest.approx({"unseen": 0.0, "training": 0.0}, abs=1e-5)
+    assert row["autoencoder"]["jsd_nats"] < 1e-5 and row["autoencoder"]["fqt_abs_error"] < 0.02
+    assert row["vrmse"][2.0] > 0.05  # it stands still
+    mean = float(np.mean(liquid(FRAMES)))
+    monkeypatch.setattr(Emulator, "decode", lambda self, z: np.full((len(z), *GRID), mean, np.float32))
+    row = finish(evaluate([Emulator.load(folder)], Trajectory(file), protocol)).models[0].scores
+    assert row["autoencoder_vrmse"]["unseen"] == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_truth_of_another_time_is_at_its_floor_and_a_second_file_can_give_it(
+    file, tmp_path, monkeypatch, stride
+):
+    """The free run repeats the training span, of which the floor's blocks are cut, so ratios are near 1."""
+    seen = Trajectory(file).between(0, SEEN_FS).density()
+    oracle(monkeypatch, lambda truth, start, ahead: seen[ahead % len(seen)])
+    protocol = Protocol(
+        starts=2, members=2, lead_times_fs=(20.0,), free_frames=400 // stride, symmetric_frames=0
+    )
+    emulator = Emulator.load(emulator_folder(tmp_path / "tiny", stride))
+    own = finish(evaluate([emulator], Trajectory(file), protocol))
+    second = finish(evaluate([emulator], Trajectory(file), protocol, reference=Trajectory(file)[:79]))
+    assert own.reference.duration_fs == 80
+    assert own.reference.blocks[0].dt_fs == 2.0 * stride
+    for evaluation in (own, second):
+        ratios = evaluation.models[0].scores["floor_ratio"]
+        assert 0.5 < ratios["sq_intensity_rel_error"]["ratio"] < 2
+        assert 0.5 < ratios["fqt_abs_error"]["ratio"] < 2
+    assert evaluation.models[0].scores["nearest_training_ratio"] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_forecast_recited_with_a_shift_is_found_among_the_copies(file, folder, monkeypatch):
+    seen = Trajectory(file).between(0, SEEN_FS).density()
+    oracle(monkeypatch, lambda truth, start, ahead: np.roll(seen[ahead % 70], (3, 1, 6), axis=(0, 1, 2)))
+    protocol = Protocol(starts=2, members=1, lead_times_fs=(10.0,), free_frames=64, symmetric_frames=6)
+    nearest = finish(evaluate([Emulator.load(folder)], Trajectory(file), protocol)).models[0].nearest
+    assert nearest["copies"]["operations"] == 48
+    assert nearest["copies"]["median"] == pytest.approx(0, abs=1e-6)
+    assert nearest["median"] > 0.3

@@ -19,7 +19,14 @@ from training import report, tables
 from training.judge import evaluate, finish
 from training.protocol import Protocol
 
-PROTOCOL = Protocol(starts=3, members=2, lead_times_fs=(2.0, 10.0, 20.0, 50.0, 100.0), free_frames=250)
+PROTOCOL = Protocol(
+    starts=3,
+    members=2,
+    lead_times_fs=(2.0, 10.0, 20.0, 50.0, 100.0),
+    free_frames=250,
+    autoencoder_frames=16,
+    symmetric_frames=0,
+)
 FILMED = 200  # frames of the movie: all of it within a minute on two cores
 SCREEN = ("xvfb-run", "-a", "-s", "-screen 0 1280x800x24")
 

@@ -25,11 +25,12 @@ pre { background: #f6f6f6; padding: 1em; overflow: auto; max-height: 30em; font-
 
 def write_page(path: Path, evaluation: Evaluation, pictures: dict[str, tuple[bytes, str]]) -> Path:
     """Write the page, aside and then renamed; `pictures` (PNG) by name, each with its caption."""
+    caption = tables.caption(evaluation)
     parts = [
         f"<h1>{escape(', '.join(e.name for e in evaluation.models))} beside AIMD</h1>",
         _table(*tables.table(evaluation)),
-        f"<p class=note>{escape(tables.caption(evaluation).strip('*'))}</p>",
-        *_floor(evaluation),
+        _table(*tables.free_table(evaluation)),
+        *(f"<p class=note>{escape(text)}</p>" for text in (caption, tables.floor_caption(evaluation))),
         "<h2>Bars</h2>",
         _bars(evaluation),
         "<h2>Figures</h2>",
@@ -61,14 +62,6 @@ def _figure(name: str, png: bytes, caption: str) -> str:
         f'<figure><img alt="{escape(name)}" src="data:image/png;base64,{data}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
-
-
-def _floor(evaluation: Evaluation) -> list[str]:
-    head, rows = tables.floor_table(evaluation)
-    if not rows:
-        return ["<p class=note>No floor: no AIMD beside the truth, or a free run shorter than a block.</p>"]
-    note = escape(tables.floor_caption(evaluation))
-    return ["<h2>Score over floor</h2>", _table(head, rows), f"<p class=note>{note}</p>"]
 
 
 def _bars(evaluation: Evaluation) -> str:

@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 
 from engine import palette
 from engine.recorder import Record
-from training import tables
 from training.entry import Entry, Evaluation
 
 KINK = 4.0  # Å⁻¹, 2π over the diameter of a lithium atom: the paper's mark in S(q)
@@ -96,9 +95,8 @@ def slices(axes: Sequence[Axes], evaluation: Evaluation) -> None:
         axes[2].set_title("forecast − AIMD")
 
 
-def score_table(ax: Axes, evaluation: Evaluation) -> None:
-    """The table of scores, as text."""
-    head, rows = tables.table(evaluation)
+def score_table(ax: Axes, head: list[str], rows: list[list[str]]) -> None:
+    """A table of scores, as text."""
     ax.axis("off")
     drawn = ax.table(
         rows, colLabels=[title.replace(" ", "\n", 1) for title in head], loc="center", cellLoc="center"

@@ -7,6 +7,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from engine.observables import LAGS_FS
@@ -69,6 +70,10 @@ class Forecaster(Interface):
 
     def encode(self, states: Tensor) -> Tensor:
         """States (B, …) → latents (B, …)."""
+        ...
+
+    def advance(self, latents: Tensor, streams: list[torch.Generator]) -> Tensor:
+        """One step Δτ of all members, latents (K, …); member k draws from `streams[k]`."""
         ...
 
     def decode(self, latents: Tensor) -> np.ndarray:

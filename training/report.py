@@ -207,17 +207,18 @@ def drift(evaluation: Evaluation) -> Figure:
 
 
 def summary(path: Path, evaluation: Evaluation) -> Path:
-    """One page: slices truth | forecast | difference, P(ρ), S(q), F(q,t) and the table of scores, as PNG."""
-    figure = Figure(figsize=(17, 13), layout="constrained")
+    """One page: slices truth | forecast | difference, P(ρ), S(q), F(q,t) and the tables, as PNG."""
+    figure = Figure(figsize=(17, 15), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
-    grid = figure.add_gridspec(4, 4, height_ratios=(1, 1, 1, 0.8))
+    grid = figure.add_gridspec(5, 4, height_ratios=(1, 1, 1, 0.7, 0.7))
     panels.slices([figure.add_subplot(grid[0, column]) for column in range(3)], evaluation)
     panels.values(figure.add_subplot(grid[0, 3]), evaluation)
     panels.structure(figure.add_subplot(grid[1, :2]), evaluation, "amplitude")
     panels.structure(figure.add_subplot(grid[1, 2:]), evaluation, "intensity")
     for shell in range(4):
         relaxation_panels.relaxation(figure.add_subplot(grid[2, shell]), evaluation, shell)
-    panels.score_table(figure.add_subplot(grid[3, :]), evaluation)
+    panels.score_table(figure.add_subplot(grid[3, :]), *tables.table(evaluation))
+    panels.score_table(figure.add_subplot(grid[4, :]), *tables.free_table(evaluation))
     figure.suptitle(tables.caption(evaluation), fontsize=11)
     return save(figure, path)
 

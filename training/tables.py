@@ -1,4 +1,4 @@
-"""Scores of an evaluation as scores.json and as one table for people."""
+"""Scores of an evaluation as scores.json, and as two tables for people: forecasts by lead time, free runs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.floor import SCORES
 from engine.provenance import code_version
 from training import bars
 from training.entry import Entry, Evaluation, curves
 
-COLUMNS = (
-    ("D(E(ρ))", lambda row: row["autoencoder_vrmse"]["unseen"], "{:.3f}"),
-    ("spread–skill, 20–200 fs", lambda row: _middle(row["spread_skill"]), "{:.2f}"),
-    ("CRPS / σ, 50 fs", lambda row: row["crps_relative"].get(50.0), "{:.2f}"),
-    ("JSD of P(ρ), nats", lambda row: row["jsd_nats"], "{:.4f}"),
-    ("S(q) ampl.", lambda row: row["sq_amplitude_rel_error"], "{:.3f}"),
-    ("S(q) int.", lambda row: row["sq_intensity_rel_error"], "{:.3f}"),
-    ("F(q,t)", lambda row: row["fqt_abs_error"], "{:.3f}"),
-    ("nearest training frame / AIMD's", lambda row: row["nearest_training_ratio"], "{:.2f}"),
+FREE_COLUMNS = (
+    ("JSD of P(ρ), nats", "jsd_nats", "{:.4f}"),
+    ("S(q) amplitude", "sq_amplitude_rel_error", "{:.3f}"),
+    ("S(q) intensity", "sq_intensity_rel_error", "{:.3f}"),
+    ("F(q,t)", "fqt_abs_error", "{:.3f}"),
 )
-FLOOR_TITLES = ("JSD of P(ρ)", "S(q) amplitude", "S(q) intensity", "F(q,t)")
+
+Table = tuple[list[str], list[list[str]]]
 
 
 def scores_dict(evaluation: Evaluation) -> dict:
@@ -67,45 +63,54 @@ def write_scores(path: Path, evaluation: Evaluation) -> Path:
     return path
 
 
-def table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of text: one row per model and baseline, and the truth at the end."""
+def table(evaluation: Evaluation) -> Table:
+    """Forecasts by lead time: head and rows of text, one row per model and baseline."""
     leads = sorted({lead for e in evaluation.entries for lead in e.scores["vrmse"]})
-    head = ["forecast", *(f"VRMSE {lead:g} fs" for lead in leads), *(title for title, *_ in COLUMNS)]
-    head += ["electrons", "ms / frame"]
-    rows = [_row(entry, leads) for entry in evaluation.entries]
-    truth = evaluation.bench.record
-    blank = [*("0" for _ in leads), "0", *("–",) * 2, *("0",) * 4, "1" if evaluation.nearest else "–"]
-    rows.append(["AIMD, unseen", *blank, _electrons(truth.electrons.mean(), truth.electrons.std()), "–"])
+    head = ["forecast", *(f"VRMSE {lead:g} fs" for lead in leads)]
+    head += ["D(E(ρ))", "spread–skill, 20–200 fs", "CRPS / σ, 50 fs"]
+    rows = []
+    for entry in evaluation.entries:
+        scores = entry.scores
+        errors = [_number(scores["vrmse"].get(lead), "{:.3f}") for lead in leads]
+        alone = _number(scores["autoencoder_vrmse"]["unseen"], "{:.3f}")
+        crps = _number(scores["crps_relative"].get(50.0), "{:.2f}")
+        rows.append([entry.name, *errors, alone, _range(scores["spread_skill"]), crps])
     return head, rows
 
 
-def floor_table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
-    """Score over floor with its 90 % interval, a row per entry; the floor itself in the last row."""
-    rows = []
-    for entry in evaluation.entries:
-        if entry.floor:
-            rows.append([entry.name, *(_interval(entry.floor[name]) for name in SCORES)])
+def free_table(evaluation: Evaluation) -> Table:
+    """Free runs: each score with its ratio to the floor; at the end the floor itself, and the truth."""
+    head = ["free run", *(title for title, *_ in FREE_COLUMNS)]
+    head += ["tenths, |z| / limit", "nearest training frame / AIMD's", "electrons", "ms / frame"]
+    rows = [_free_row(entry) for entry in evaluation.entries]
     floors = next((entry.floor for entry in evaluation.entries if entry.floor), None)
     if floors:
-        rows.append(["the floor itself", *(f"{floors[name]['floor']:.3g}" for name in SCORES)])
-    return ["score / floor", *FLOOR_TITLES], rows
+        floor = [_number(floors[key]["floor"], form) for _, key, form in FREE_COLUMNS]
+        rows.append(["AIMD, other blocks: the floor", *floor, *("–",) * 4])
+    truth = evaluation.bench.record.electrons
+    unseen = ["0"] * len(FREE_COLUMNS) + ["–", "1" if evaluation.nearest else "–"]
+    rows.append(["AIMD, unseen", *unseen, _electrons(truth.mean(), truth.std()), "–"])
+    return head, rows
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The tables in Markdown, with lines on what they were measured on and the bars of each free run."""
-    lines = [*_markdown(*table(evaluation)), "", caption(evaluation), ""]
-    if any(entry.floor for entry in evaluation.entries):
-        lines += [*_markdown(*floor_table(evaluation)), "", floor_caption(evaluation), ""]
-    return "\n".join([*lines, *map(free_run_line, evaluation.models), *map(bars_line, evaluation.models)])
+    """The tables in Markdown, with what they were measured on, the health of free runs and the bars."""
+    lines = [*_markdown(*table(evaluation)), "", *_markdown(*free_table(evaluation)), ""]
+    lines += [caption(evaluation), floor_caption(evaluation), ""]
+    lines += [f"- {line(entry)}" for entry in evaluation.models for line in (free_run_line, bars_line)]
+    return "\n".join(lines)
 
 
 def floor_caption(evaluation: Evaluation) -> str:
-    """How the floor was measured, in one sentence."""
+    """How the floor was measured, in words."""
     aimd = evaluation.reference
+    if aimd is None:
+        return "No floor: there is no AIMD beside the truth that is long enough for blocks."
     return (
-        f"Median over blocks of {aimd.duration_fs:g} fs against the unseen AIMD, divided by that of "
-        f"{len(aimd.blocks)} overlapping AIMD blocks (worth {aimd.independent:.1f}) at the same step, from "
-        f"{aimd.source}; 90 % bootstrap intervals. 1 is another AIMD run."
+        "In brackets score over floor, with a 90 % bootstrap interval; 1 is another AIMD run. Ratio of "
+        f"medians over blocks of {aimd.duration_fs:g} fs, each against the unseen AIMD: blocks of the free "
+        f"run, and {len(aimd.blocks)} overlapping ones (worth {aimd.independent:.1f}) of {aimd.source} at the"
+        " same step."
     )
 
 
@@ -118,9 +123,7 @@ def bars_line(entry: Entry) -> str:
         if row["met"] is False
     ]
     met = sum(row["met"] is True for row in rows.values())
-    return f"{entry.name}: meets {met} of {len(rows)} bars" + (
-        f"; misses {', '.join(missed)}." if missed else "."
-    )
+    return f"{entry.name}: meets {met} of {len(rows)} bars; misses {', '.join(missed) or 'none'}."
 
 
 def caption(evaluation: Evaluation) -> str:
@@ -140,25 +143,43 @@ def free_run_line(entry: Entry) -> str:
     if not entry.runs:
         return f"{entry.name}: broke in its first frame."
     health = "no NaN" if entry.broken_at is None else f"broke at frame {entry.broken_at}"
-    missed = [name.replace("_", " ") for name, fine in run["met"].items() if not fine]
-    tenths = "; ".join(
+    shifts = "; ".join(
         f"{name.replace('_', ' ')}: mean ln ρ {t['log_mean_shift']:+.3f}, spread × {t['log_std_ratio']:.2f}, "
         f"S(q) within a factor {t['sq_intensity_ratio_worst']:.2f}"
         for name, t in ((n, run[n]) for n in ("first_tenth", "last_tenth"))
     )
     return (
-        f"{entry.name}: free run of {run['frames']} frames, {health}; {tenths}; frame-to-frame VRMSE "
-        f"{run['step_vrmse']:.3f}, AIMD {run['step_vrmse_truth']:.3f}; "
-        + (f"missed: {', '.join(missed)}." if missed else "all bars met.")
+        f"{entry.name}: free run of {run['frames']} frames, {health}; {shifts}; frame-to-frame VRMSE "
+        f"{run['step_vrmse']:.3f}, AIMD {run['step_vrmse_truth']:.3f}; {_agreement(entry.tenths)}."
     )
 
 
-def _row(entry: Entry, leads: list[float]) -> list[str]:
-    scores = entry.scores
-    errors = [_number(scores["vrmse"].get(lead, math.nan), "{:.3f}") for lead in leads]
-    curves = [_number(value(scores), form) for _, value, form in COLUMNS]
-    cost = f"{1e3 * entry.seconds_per_frame:.3g}" if entry.kind == "model" else "–"
-    return [entry.name, *errors, *curves, _electrons(scores["electrons_mean"], scores["electrons_std"]), cost]
+def _agreement(tenths: dict) -> str:
+    """Whether the first and last tenth agree, and in what they do not."""
+    rows = tenths["statistics"]
+    if not rows:
+        return "too short to compare its tenths"
+    differ = [
+        f"{name} (z {row['z']:+.1f}, limit {row['limit']:.1f}, effect {row['effect']:+.2f})"
+        for name, row in rows.items()
+        if not row["agree"]
+    ]
+    if not differ:
+        return f"its tenths agree in all {len(rows)} statistics"
+    return f"its tenths differ in {len(differ)} of {len(rows)} statistics: {', '.join(differ)}"
+
+
+def _free_row(entry: Entry) -> list[str]:
+    scores, model = entry.scores, entry.kind == "model"
+    curves = []
+    for _, key, form in FREE_COLUMNS:
+        ratio = f" ({_interval(entry.floor[key])})" if entry.floor else ""
+        curves.append(_number(scores[key], form) + ratio)
+    tenths = _number(scores["tenths"].get("worst_z_over_limit"), "{:.2f}")
+    nearest = _number(scores["nearest_training_ratio"], "{:.2f}")
+    cost = f"{1e3 * entry.seconds_per_frame:.3g}" if model else "–"
+    electrons = _electrons(scores["electrons_mean"], scores["electrons_std"])
+    return [entry.name, *curves, tenths, nearest, electrons, cost]
 
 
 def _electrons(mean: float, std: float) -> str:
@@ -178,16 +199,16 @@ def _floor(evaluation: Evaluation) -> dict | None:
 
 
 def _interval(row: dict[str, float]) -> str:
-    middle = _number(row["ratio"], "{:.2f}")
+    middle = f"{_number(row['ratio'], '{:.2f}')} ×"
     if not math.isfinite(row["low"]):
         return middle
-    return f"{middle} ({_number(row['low'], '{:.2f}')}–{_number(row['high'], '{:.2f}')})"
+    return f"{middle}, {_number(row['low'], '{:.2f}')}–{_number(row['high'], '{:.2f}')}"
 
 
-def _middle(curve: dict[float, float]) -> float | None:
-    """The value furthest from 1 among leads of 20 to 200 fs; None where there is none."""
-    known = [v for lead, v in curve.items() if 20 <= lead <= 200 and math.isfinite(v)]
-    return max(known, key=lambda v: abs(math.log(v)) if v > 0 else math.inf) if known else None
+def _range(curve: dict[float, float]) -> str:
+    """Smallest to largest value among leads of 20 to 200 fs."""
+    known = [value for lead, value in curve.items() if 20 <= lead <= 200 and math.isfinite(value)]
+    return f"{min(known):.2f}–{max(known):.2f}" if known else "–"
 
 
 def _number(value: float | None, form: str) -> str:
