@@ -83,8 +83,12 @@ class Emulator:
         A local model also takes other cells that its voxels fill. Raises IncompatibleError for another
         composition or cell, or a time step that does not divide δ.
         """
+        ours, theirs = self.composition, trajectory.composition
+        if ours and theirs and (ours.keys() != theirs.keys() or not (self.model.local or ours == theirs)):
+            self._refuse(theirs)
         grid = self._grid_for(trajectory)
-        self._check_composition(trajectory)
+        if ours and theirs:
+            self._check_density(theirs, np.prod(grid) / np.prod(self.grid))
         every = self.delta_fs / trajectory.dt_fs
         if abs(every - round(every)) > 1e-3 or round(every) < 1:
             raise IncompatibleError(
@@ -93,19 +97,16 @@ class Emulator:
             )
         return trajectory[:: round(every)].resampled(grid)
 
-    def _check_composition(self, trajectory: Trajectory) -> None:
-        theirs, ours = trajectory.composition, self.composition
-        if not theirs or not ours:
-            return
-        # a local model answers for as many atoms as the cell has room for, at its own density
-        size = abs(np.linalg.det(trajectory.cell) / np.linalg.det(self.cell)) if self.model.local else 1.0
-        same = theirs.keys() == ours.keys()
-        if not same or any(abs(n / (size * ours[k]) - 1) > 3 * SPACING_TOLERANCE for k, n in theirs.items()):
-            scaled = "" if size == 1.0 else f" in a cell {size:.3g} times as large"
-            raise IncompatibleError(
-                f"{self.name} was trained on {_formula(ours)}, the trajectory holds {_formula(theirs)}"
-                f"{scaled}; choose one of the same, or train on this one"
-            )
+    def _check_density(self, theirs: dict[str, int], size: float) -> None:
+        """A local model answers for the atoms that the cell, `size` times its own, holds at its density."""
+        if any(abs(n / (size * self.composition[k]) - 1) > SPACING_TOLERANCE for k, n in theirs.items()):
+            self._refuse(theirs, f" in a cell {size:.3g} times as large")
+
+    def _refuse(self, theirs: dict[str, int], where: str = "") -> None:
+        raise IncompatibleError(
+            f"{self.name} was trained on {_formula(self.composition)}, the trajectory holds "
+            f"{_formula(theirs)}{where}; choose one of the same, or train on this one"
+        )
 
     def _grid_for(self, trajectory: Trajectory) -> tuple[int, ...]:
         """Voxels that the model puts into the trajectory's cell."""
