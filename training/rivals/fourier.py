@@ -18,7 +18,7 @@ from torch import Tensor
 from engine.reciprocal import multiplicity, wave_vectors
 from training.rivals.fitting import Progress
 from training.rivals.material import Material
-from training.rivals.pod import mean_errors, stable
+from training.rivals.pod import leads_of_all, mean_errors, stable
 from training.rivals.rival import Forecaster, Streams, normal
 
 
@@ -97,11 +97,13 @@ def fit(config: FourierVarConfig, material: Material, seed: int) -> Generator[Pr
     """Try every stride; returns (module, stride, what was chosen and how well it did)."""
     states, unseen = material.training(), material.validation(1)
     shell = shells_of(material.grid, material.cell)
+    delta_fs = material.normaliser.delta_fs
+    leads_fs = leads_of_all(config.leads_fs, config.strides, delta_fs, len(unseen))
     best, chosen = None, {}
     for number, stride in enumerate(config.strides, start=1):
         transition, noise, radius = autoregressions(states, stride, shell, material.grid)
         model = FourierVar(shell, transition.float(), noise.float())
-        errors = mean_errors(model, unseen, stride, material.normaliser.delta_fs, config.leads_fs)
+        errors = mean_errors(model, unseen, stride, delta_fs, leads_fs)
         score = sum(error**2 for error in errors.values())
         if best is None or score < chosen["score"]:
             best, chosen = model, {"stride": stride, "spectral_radius": radius}

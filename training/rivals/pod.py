@@ -11,6 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -103,6 +104,8 @@ def fit(config: PodConfig, material: Material, seed: int) -> Generator[Progress,
     ranks = [rank for rank in config.ranks if rank <= limit]
     if not ranks:
         raise ValueError(f"{len(states)} training states allow ranks up to {limit}, not {config.ranks}")
+    delta_fs = material.normaliser.delta_fs
+    leads_fs = leads_of_all(config.leads_fs, config.strides, delta_fs, len(unseen))
     mean, modes = modes_of(states[:, 0], max(ranks))
     trials = list(product(ranks, config.strides, config.ridges))
     best, chosen = None, {}
@@ -111,7 +114,7 @@ def fit(config: PodConfig, material: Material, seed: int) -> Generator[Progress,
         x = probe.encode(states)
         transition, noise, radius = autoregression(x[:-stride], x[stride:], ridge)
         model = PodVar(mean, modes[:rank].clone(), transition.float(), noise.float())
-        errors = mean_errors(model, unseen, stride, material.normaliser.delta_fs, config.leads_fs)
+        errors = mean_errors(model, unseen, stride, delta_fs, leads_fs)
         score = sum(error**2 for error in errors.values())
         if best is None or score < chosen["score"]:
             best = model
@@ -128,15 +131,22 @@ def mean_errors(
     errors = {}
     for lead in leads_fs:
         ahead = round(lead / delta_fs)
-        if abs(ahead * delta_fs - lead) > 1e-6 or ahead % stride or ahead >= len(states):
-            continue
         latents = model.encode(states[:-ahead])
         for _ in range(ahead // stride):
             latents = model.mean_step(latents)
         error = model.decode(latents)[:, 0] - states[ahead:, 0]
         errors[f"{lead:g}"] = float(error.square().mean().sqrt())
-    if not errors:
-        raise ValueError(
-            f"no lead time of {leads_fs} fs fits {len(states)} validation states and stride {stride}"
-        )
     return errors
+
+
+def leads_of_all(
+    leads_fs: tuple[float, ...], strides: tuple[int, ...], delta_fs: float, states: int
+) -> tuple[float, ...]:
+    """Lead times that every stride meets and `states` states hold, so that all trials answer the same."""
+    steps = np.lcm.reduce(strides) * delta_fs
+    fitting = tuple(t for t in leads_fs if abs(t / steps - round(t / steps)) < 1e-6 and t < states * delta_fs)
+    if not fitting:
+        raise ValueError(
+            f"no lead time of {leads_fs} fs is a multiple of {steps:g} fs within {states} states"
+        )
+    return fitting
