@@ -191,9 +191,10 @@ class Recorder:
         logarithm = np.log(block)
         wave = modes(block, self.cell)
         space = (1, 2, 3)
+        number = np.min_scalar_type(int(np.prod(self.grid)))  # the smallest that can count every voxel
         return {
-            "value_counts": observables.counts(block, self.bins.value).astype(np.uint32),
-            "log_counts": observables.counts(logarithm, self.bins.log).astype(np.uint32),
+            "value_counts": observables.counts(block, self.bins.value).astype(number),
+            "log_counts": observables.counts(logarithm, self.bins.log).astype(number),
             "log_moments": np.stack([logarithm.mean(space), (logarithm**2).mean(space)], axis=1),
             "moments": np.stack([block.mean(space), (block**2).mean(space)], axis=1),
             "change": ((block - before) ** 2).mean(space),

@@ -90,7 +90,7 @@ def emulator_folder(folder, stride=1):
 def oracle(monkeypatch, forecast):
     """Replace the rollout by `forecast(truth densities, start, steps ahead)`."""
     begun = {}
-    remember = Emulator.initial_state
+    remember, decode = Emulator.initial_state, Emulator.decode
 
     def initial_state(self, trajectory, start):
         begun.update(truth=trajectory, start=start)
@@ -100,10 +100,15 @@ def oracle(monkeypatch, forecast):
         truth, start = begun["truth"], begun["start"]
         for index in range(frames):
             density = forecast(truth, start, (index + 1) * emulator.stride)
-            density = None if (index + 1) % decode_every else np.stack([density] * members)
-            yield Frame(index, (index + 1) * emulator.dt_fs, torch.zeros(members, 4), density)
+            density = np.stack([density] * members)
+            shown = None if (index + 1) % decode_every else density
+            yield Frame(index, (index + 1) * emulator.dt_fs, torch.from_numpy(density), shown)
+
+    def decoded(self, latents):
+        return latents.numpy() if latents.ndim == 4 else decode(self, latents)
 
     monkeypatch.setattr(Emulator, "initial_state", initial_state)
+    monkeypatch.setattr(Emulator, "decode", decoded)
     monkeypatch.setattr(forecasts, "rollout", rollout)
 
 

@@ -19,7 +19,7 @@ SECONDS = 0.05  # per frame; means something on the hardware it is stated for
 
 
 def bars(entry: Entry) -> dict[str, dict]:
-    """Name → value, bar in words, and whether it is met; None where it was not measured."""
+    """Name → value, bar in words, and whether it is met; met is None where it was not measured."""
     row, truth = entry.scores, entry.bench.record.electrons
     result = {f"VRMSE at {lead:g} fs": _below(row["vrmse"].get(lead), limit) for lead, limit in VRMSE.items()}
     result["D(E(ρ)) VRMSE, unseen"] = _below(row["autoencoder_vrmse"]["unseen"], AUTOENCODER)
@@ -29,11 +29,12 @@ def bars(entry: Entry) -> dict[str, dict]:
     frames = sum(map(len, entry.runs))
     result["frames without NaN"] = _row(frames, f"≥ {FRAMES}", frames >= FRAMES and entry.broken_at is None)
     worst = row["tenths"].get("worst_z_over_limit")
-    result["first against last tenth, |z| / limit"] = _below(worst, 1.0)
+    result["z of first against last tenth / its limit"] = _below(worst, 1.0)
     result["electrons, relative shift"] = _below(abs(row["electrons_mean"] / truth.mean() - 1), ELECTRONS)
     result["electrons, spread / AIMD's"] = _below(row["electrons_std"] / truth.std(), ELECTRONS_SPREAD)
     nearest = row["nearest_training_ratio"]
-    result["nearest training frame / AIMD's"] = _row(nearest, f"≥ {NEAREST:g}", nearest >= NEAREST)
+    above = nearest is not None and nearest >= NEAREST
+    result["nearest training frame / AIMD's"] = _row(nearest, f"≥ {NEAREST:g}", above)
     result |= {f"spread–skill at {lead:g} fs": row for lead, row in _calibration(entry).items()}
     result["seconds per frame"] = _below(entry.seconds_per_frame, SECONDS)
     return result
@@ -51,4 +52,4 @@ def _below(value: float | None, limit: float) -> dict:
 
 def _row(value: float | None, bar: str, met: bool) -> dict:
     known = value is not None and math.isfinite(value)
-    return {"value": value if known else None, "bar": bar, "met": bool(met) if known else None}
+    return {"value": value if known else None, "bar": bar, "met": None if value is None else bool(met)}

@@ -47,7 +47,6 @@ class Entry:
     seconds_per_frame: float
     broken_at: int | None = None
     planes: dict[float, np.ndarray] = field(default_factory=dict)
-    compared: np.ndarray | None = None  # (n, Nx, Ny, Nz) in Å⁻³, evenly spread over the free run
     nearest: dict = field(default_factory=dict)  # see `training.memorised`
     autoencoder: dict = field(default_factory=dict)  # see `training.forecasts.reconstructions`
     floor: dict = field(default_factory=dict)  # see `training.floors`
@@ -70,7 +69,7 @@ class Entry:
             "autoencoder": self.autoencoder,
             "floor_ratio": self.floor,
             "nearest_training_vrmse": self.nearest.get("closest_tenth", float("nan")),
-            "nearest_training_ratio": self.nearest.get("ratio", float("nan")),
+            "nearest_training_ratio": self.nearest.get("ratio"),
             "nearest_training": self.nearest,
             "tenths": self.tenths,
             "electrons": electron_drift(self.runs[0]) if self.kind == "model" and self.runs else {},

@@ -81,7 +81,8 @@ def _bars(evaluation: Evaluation) -> str:
 def _bar(row: dict | None) -> str:
     if row is None or row["met"] is None:
         return "<td>–</td>"
-    return f"<td{'' if row['met'] else ' class=no'}>{row['value']:.4g}</td>"
+    value = "NaN" if row["value"] is None else f"{row['value']:.4g}"
+    return f"<td{'' if row['met'] else ' class=no'}>{value}</td>"
 
 
 def _tenths(entry: Entry) -> str:

@@ -81,7 +81,7 @@ def table(evaluation: Evaluation) -> Table:
 def free_table(evaluation: Evaluation) -> Table:
     """Free runs: each score with its ratio to the floor; at the end the floor itself, and the truth."""
     head = ["free run", *(title for title, *_ in FREE_COLUMNS)]
-    head += ["tenths, |z| / limit", "nearest training frame / AIMD's", "electrons", "ms / frame"]
+    head += ["z of the tenths / its limit", "nearest training frame / AIMD's", "electrons", "ms / frame"]
     rows = [_free_row(entry) for entry in evaluation.entries]
     floors = next((entry.floor for entry in evaluation.entries if entry.floor), None)
     if floors:
