@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from ldm_viewer.reader import is_trajectory
-from ldm_viewer.stage import docked
+from ldm_viewer.stage import MARGIN, docked
 
 if TYPE_CHECKING:
     from ldm_viewer.stage import Stage
@@ -20,7 +20,6 @@ SIDE = ("Histogram", "S(q)")  # tabs under the panel; the first one is on top
 BELOW = "Slices"  # three images want width: under the canvas
 SLICES_HEIGHT = 350
 SIDE_WIDTH = 340
-MARGIN = 0.08  # around the cells, as a share of the view
 SMALLEST = (1280, 800)  # a window that shows all of it without clipping
 
 

@@ -19,34 +19,24 @@ if TYPE_CHECKING:
 CACHE_BYTES = 64 * 2**20  # scrubbing back and forth then reads nothing, and a 10 GB file costs no more
 
 
-class LazyFrames:
-    """Density of a trajectory as an array-like (T, Nx, Ny, Nz), read when indexed; recent frames are kept."""
+class FrameWise:
+    """An array-like (T, Nx, Ny, Nz) whose frames are made when they are asked for."""
 
     dtype = np.dtype(np.float32)
     ndim = 4
 
-    def __init__(self, trajectory: Trajectory) -> None:
-        self.shape = (len(trajectory), *trajectory.grid)
-        self._trajectory = trajectory
-        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._keep = max(2, CACHE_BYTES // (4 * int(np.prod(trajectory.grid))))
-        self._lock = threading.Lock()  # the docks compute beside the GUI thread
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = tuple(shape)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def frame(self, index: int) -> np.ndarray:
-        """One frame, (Nx, Ny, Nz) float32 in Å⁻³."""
-        with self._lock:
-            if index not in self._kept:
-                self._kept[index] = np.asarray(self._trajectory.density(index), dtype=self.dtype)
-                while len(self._kept) > self._keep:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(index)
-            return self._kept[index]
+        """One frame, (Nx, Ny, Nz) float32 in Å⁻³, for 0 ≤ index < T."""
+        raise NotImplementedError
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """Numpy's indexing, with one read per frame that the first index names."""
+        """Numpy's indexing, with one frame made per time that the first index names."""
         key = key if isinstance(key, tuple) else (key,)
         times = np.arange(len(self))[key[0]] if key and key[0] is not Ellipsis else np.arange(len(self))
         rest = key[1:] if key and key[0] is not Ellipsis else key
@@ -56,34 +46,100 @@ class LazyFrames:
             return np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *rest)]
         return np.stack([self.frame(int(time))[rest] for time in times])
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype=dtype)
+
+
+class LazyFrames(FrameWise):
+    """Density of a trajectory, read when indexed; recent frames are kept."""
+
+    def __init__(self, trajectory: Trajectory) -> None:
+        super().__init__((len(trajectory), *trajectory.grid))
+        self._trajectory = trajectory
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._keep = max(2, CACHE_BYTES // (4 * int(np.prod(trajectory.grid))))
+        self._lock = threading.Lock()  # the docks compute beside the GUI thread
+
+    def frame(self, index: int) -> np.ndarray:
+        """One frame, read or remembered."""
+        with self._lock:
+            if index not in self._kept:
+                self._kept[index] = np.asarray(self._trajectory.density(index), dtype=self.dtype)
+                while len(self._kept) > self._keep:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(index)
+            return self._kept[index]
+
 
 class GrowingFrames:
-    """A buffer (T, Nx, Ny, Nz) that a worker fills; frames from `ready` on read as NaN: nothing drawn.
-
-    Its shape is final from the start, so that a view of it is set up once.
-    """
-
-    ndim = 4
+    """A buffer (T, K, Nx, Ny, Nz) of K members that a worker fills; its shape is final from the start."""
 
     def __init__(self, buffer: np.ndarray) -> None:
-        self.buffer, self.shape, self.dtype = buffer, buffer.shape, buffer.dtype
+        self.buffer = buffer
+        self.latents: list[Any] = []  # of each frame, to go on from it
         self.ready = 0
-        self._empty = np.full(buffer.shape[1:], np.nan, buffer.dtype)
+        self.empty = np.full(buffer.shape[2:], np.nan, np.float32)
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return len(self.buffer)
 
-    def append(self, frame: np.ndarray) -> None:
-        """Write the next frame, then count it: a reader never sees half of one."""
+    @property
+    def members(self) -> int:
+        """Members of the ensemble."""
+        return self.buffer.shape[1]
+
+    def append(self, frame: np.ndarray, latents: Any = None) -> None:
+        """Write the next frame (K, Nx, Ny, Nz), then count it: a reader never sees half of one."""
         self.buffer[self.ready] = frame
+        self.latents.append(latents)
         self.ready += 1
 
-    def __getitem__(self, key: Any) -> np.ndarray:
-        key = key if isinstance(key, tuple) else (key,)
-        times = np.arange(len(self))[key[0]]
-        if np.ndim(times) == 0:
-            return (self.buffer[times] if times < self.ready else self._empty)[key[1:]]
-        return np.stack([self[(int(time), *key[1:])] for time in times])
+
+class MemberFrames(FrameWise):
+    """One member of a forecast, or with None the ensemble's mean; frames not ready read as NaN: not drawn.
+
+    `length` cuts off what was not ready at some moment.
+    """
+
+    def __init__(self, film: GrowingFrames, member: int | None, length: int | None = None) -> None:
+        super().__init__((len(film) if length is None else length, *film.buffer.shape[2:]))
+        self._film, self._member = film, member
+
+    def frame(self, index: int) -> np.ndarray:
+        """The member's field, or the mean."""
+        if index >= self._film.ready:
+            return self._film.empty
+        if self._member is None:
+            return self._film.buffer[index].mean(axis=0)
+        return self._film.buffer[index, self._member]
+
+
+class SpreadFrames(FrameWise):
+    """Standard deviation over the members of a forecast (divisor K − 1), in Å⁻³; NaN where not ready."""
+
+    def __init__(self, film: GrowingFrames) -> None:
+        super().__init__((len(film), *film.buffer.shape[2:]))
+        self._film = film
+
+    def frame(self, index: int) -> np.ndarray:
+        """The spread of one moment."""
+        if index >= self._film.ready:
+            return self._film.empty
+        return self._film.buffer[index].std(axis=0, ddof=1)
+
+
+class DifferenceFrames(FrameWise):
+    """Forecast − truth at the forecast's times, whatever the truth's step; NaN where either is missing."""
+
+    def __init__(self, forecast: Series, truth: Series) -> None:
+        super().__init__(forecast.frames.shape)
+        self._forecast, self._truth = forecast, truth
+
+    def frame(self, index: int) -> np.ndarray:
+        """The difference of one moment."""
+        forecast = self._forecast.frames.frame(index)
+        truth = self._truth.at(self._forecast.time_at(index))
+        return np.full(forecast.shape, np.nan, np.float32) if truth is None else forecast - truth
 
 
 @dataclass(frozen=True, eq=False)

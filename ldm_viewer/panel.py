@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 from ldm_viewer.arrange import DropTarget, open_docks
 from ldm_viewer.reader import SAMPLE
 from ldm_viewer.stage import docked, stage_of
-from ldm_viewer.state import State, Status
+from ldm_viewer.state import Beside, State, Status
 from ldm_viewer.words import describe_emulator, describe_run, describe_trajectory
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if (os.cpu_count() or 1) <= FEW_CORES:
 AUTOSTART = "LDM_VIEWER_AUTOSTART"  # set to 1: open the sample and forecast at once
 SAMPLE_FILE = SAMPLE + "li32_test.h5"
 OTHER = "other folder…"
+SETUP = ("start_fs", "seed", "members", "frames", "stride")  # fields of the form named as in `Setup`
+MEAN = "mean"
 RUN_WORDS = {Status.RUNNING: "Pause", Status.PAUSED: "Resume"}
 
 
@@ -69,6 +71,15 @@ class MainPanel(QWidget):
         )
         self.here = widgets.PushButton(text="At slider", tooltip="Start from the frame that is shown")
         self.seed = widgets.SpinBox(name="seed", max=2**31 - 1, tooltip="The same seed gives the same film")
+        self.members = widgets.SpinBox(
+            name="members", min=1, max=64, tooltip="Forecasts from one start that differ in their noise"
+        )
+        self.member = widgets.ComboBox(name="member", choices=["member 1"], tooltip="Which member is shown")
+        self.beside = widgets.ComboBox(
+            name="beside",
+            choices=[*Beside],
+            tooltip="Third view: forecast − truth, or spread of members",
+        )
         self.frames = widgets.SpinBox(name="frames", min=1, max=10**6, tooltip="Forecast steps to compute")
         self.stride = widgets.SpinBox(name="stride", min=1, max=1000, tooltip="Show every n-th forecast step")
         self.run = widgets.PushButton(name="run", text="Forecast")
@@ -92,7 +103,7 @@ class MainPanel(QWidget):
         self.emulator.label = "Emulator"
         self.data_info.label = self.emulator_info.label = self.status.label = self.follow.label = ""
         start = _row("Start at", self.start_fs, widgets.Label(value="fs"), self.here)
-        noise = _row("Seed", self.seed)
+        noise = _row("Seed", self.seed, widgets.Label(value="members"), self.members)
         length = _row("Frames", self.frames, widgets.Label(value="show every"), self.stride)
         self.progress.label = "Progress"
         return [
@@ -104,6 +115,7 @@ class MainPanel(QWidget):
             noise,
             length,
             _row("Run", self.run, self.step, self.stop),
+            _row("Show", self.member, widgets.Label(value="and the"), self.beside),
             self.progress,
             self.status,
             _row("Time", self.time, self.time_text),
@@ -116,12 +128,14 @@ class MainPanel(QWidget):
         self.sample.changed.connect(lambda: self.tell(self.session.open_trajectory, SAMPLE_FILE))
         self.emulator.changed.connect(self._on_emulator)
         self.here.changed.connect(lambda: self._configure("start_fs", self.session.state.time_fs))
-        for name in ("start_fs", "seed", "frames", "stride"):
+        for name in SETUP:
             getattr(self, name).changed.connect(lambda value, name=name: self._configure(name, value))
         self.run.changed.connect(self._on_run)
         self.step.changed.connect(lambda: self.tell(self.session.step))
         self.stop.changed.connect(lambda: self.tell(self.session.stop))
         self.follow.changed.connect(self.session.set_follow)
+        self.member.changed.connect(self._on_member)
+        self.beside.changed.connect(lambda what: self.tell(self.session.show_beside, what))
         self.time.changed.connect(lambda index: self.session.look_at(self._begin_fs + index * self._step_fs))
 
     # ------------------------------------------------------------------------------------- panel → session
@@ -163,6 +177,10 @@ class MainPanel(QWidget):
         from qtpy.QtWidgets import QFileDialog
 
         return QFileDialog.getExistingDirectory(self, "Folder of an emulator (model.safetensors, card.json)")
+
+    def _on_member(self, name: str) -> None:
+        member = None if name == MEAN else _members(self.session.state).index(name)
+        self.tell(self.session.show_member, member)
 
     def _on_run(self) -> None:
         status = self.session.state.status
@@ -218,6 +236,7 @@ class MainPanel(QWidget):
             self._show_setup(state)
             self._show_time(state)
             self._show_run(state)
+            self._show_views(state)
             self._shown = state
 
     def _show_choice(self, state: State) -> None:
@@ -232,7 +251,7 @@ class MainPanel(QWidget):
         _put(self.emulator_info, value=describe_emulator(state))
 
     def _show_setup(self, state: State) -> None:
-        for name in ("start_fs", "seed", "frames", "stride"):
+        for name in SETUP:
             _put(getattr(self, name), value=getattr(state.setup, name))
 
     def _show_run(self, state: State) -> None:
@@ -244,6 +263,13 @@ class MainPanel(QWidget):
         _put(self.stop, enabled=state.status.active)
         _put(self.here, enabled=state.truth is not None)
         _put(self.status, value=describe_run(state))
+
+    def _show_views(self, state: State) -> None:
+        names = _members(state)
+        _put(self.member, choices=(*names, MEAN) if len(names) > 1 else tuple(names))
+        _put(self.member, value=MEAN if state.member is None else names[min(state.member, len(names) - 1)])
+        _put(self.member, enabled=len(names) > 1)
+        _put(self.beside, value=state.beside)
 
     def _show_time(self, state: State) -> None:
         """The slider runs over truth and forecast together, in their common step."""
@@ -257,6 +283,11 @@ class MainPanel(QWidget):
         _put(self.time, max=max(last, 1))
         _put(self.time, value=min(max(index, 0), max(last, 1)))
         _put(self.time_text, value=f"{state.time_fs:g} fs")
+
+
+def _members(state: State) -> list[str]:
+    count = 1 if state.shown is None else state.shown.members
+    return [f"member {number + 1}" for number in range(count)]
 
 
 def _choice(state: State) -> tuple[Any, ...]:
@@ -288,6 +319,9 @@ def _silent(panel: MainPanel) -> Iterator[None]:
         panel.emulator,
         panel.start_fs,
         panel.seed,
+        panel.members,
+        panel.member,
+        panel.beside,
         panel.frames,
         panel.stride,
         panel.follow,

@@ -22,7 +22,7 @@ from engine.rollout import rollout
 from engine.samples import shipped
 from ldm_viewer.frames import GrowingFrames, Series
 from ldm_viewer.reader import open_any
-from ldm_viewer.state import Setup, State, Status
+from ldm_viewer.state import Beside, Run, Setup, State, Status
 from ldm_viewer.worker import ForecastWorker
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Session:
     def configure(self, **fields: Any) -> None:
         """Change fields of `Setup` for the next forecast; SessionError names a value that makes no sense."""
         setup = replace(self.state.setup, **fields)
-        for name in ("frames", "stride"):
+        for name in ("frames", "stride", "members"):
             if getattr(setup, name) < 1:
                 raise SessionError(f"{name} must be at least 1, not {getattr(setup, name)}")
         if setup.seed < 0:
@@ -103,29 +103,53 @@ class Session:
         )
         self._replace(follow=follow, time_fs=newest)
 
+    def show_member(self, member: int | None) -> None:
+        """Show one member of the ensemble, or with None its mean."""
+        run = self.state.shown
+        if member is not None and run is not None and not 0 <= member < run.members:
+            raise SessionError(f"member {member} is not one of 0 … {run.members - 1}")
+        if member == self.state.member:
+            return
+        views: dict[str, Any] = {"member": member}
+        if run is not None:
+            views["film"] = run.series(member)
+            views["forecast"] = run.series(member, self.state.ready) if self.state.ready else None
+        self._replace(**views)
+
+    def show_beside(self, what: Beside | str) -> None:
+        """Choose what stands beside truth and forecast; a spread needs two members."""
+        self._replace(beside=Beside(what))
+
     # -------------------------------------------------------------------------------------------- forecast
 
     def start(self, *, paused: bool = False) -> None:
         """Begin a new forecast from `setup`; one that runs is given up."""
         emulator, adapted, index = self._require_start()
         setup = self.state.setup
-        film = self._film(emulator.grid, max(1, setup.frames // setup.stride))
+        film = self._film(adapted.grid, max(1, setup.frames // setup.stride), setup.members)
         self._retire()
 
         def make_frames() -> Iterator[Frame]:
             first = emulator.initial_state(adapted, index)
             return self._make_rollout(
-                emulator, first, len(film) * setup.stride, seed=setup.seed, decode_every=setup.stride
+                emulator,
+                first,
+                len(film) * setup.stride,
+                members=setup.members,
+                seed=setup.seed,
+                decode_every=setup.stride,
             )
 
         number = self.state.run + 1
         self._worker = ForecastWorker(number, make_frames, film, paused=paused)
         shown_step = emulator.stride * setup.stride
         began, step_fs = float(adapted.times_fs[index]), emulator.dt_fs * setup.stride
+        run = Run(number, film, began + step_fs, step_fs, adapted.cell, setup, self.state.chosen)
+        member = self.state.member if (self.state.member or 0) < setup.members else 0
         gc.freeze()  # else every full collection walks all objects of the window, and stops it meanwhile
         self._replace(
             **self._no_forecast(Status.PAUSED if paused else Status.RUNNING)
-            | {"film": Series(film, began + step_fs, step_fs, adapted.cell)},
+            | {"shown": run, "film": run.series(member), "member": member},
             run=number,
             started_fs=began,
             truth=Series.of(adapted[index % shown_step :: shown_step])
@@ -170,8 +194,7 @@ class Session:
         alive, ready = worker.is_alive(), worker.film.ready  # in this order: a dead worker's count is final
         news: dict[str, Any] = {}
         if ready > state.ready:
-            written = replace(state.film, frames=worker.film.buffer[:ready])
-            news |= {"forecast": written, "seconds": worker.seconds}
+            news |= {"forecast": state.shown.series(state.member, ready), "seconds": worker.seconds}
             if state.follow:
                 news["time_fs"] = news["forecast"].end_fs
         if not alive and worker.ident is not None:
@@ -204,7 +227,8 @@ class Session:
 
     @staticmethod
     def _no_forecast(status: Status = Status.IDLE) -> dict[str, Any]:
-        return {"film": None, "forecast": None, "status": status, "seconds": 0.0, "message": ""}
+        nothing = dict.fromkeys(("shown", "film", "forecast"))
+        return nothing | {"status": status, "seconds": 0.0, "message": ""}
 
     @staticmethod
     def _fit(trajectory: Trajectory | None, emulator: Emulator | None) -> dict[str, Any]:
@@ -243,12 +267,12 @@ class Session:
         return state.emulator, state.adapted, index
 
     @staticmethod
-    def _film(grid: tuple[int, int, int], frames: int) -> GrowingFrames:
-        size = 4 * frames * int(np.prod(grid))
+    def _film(grid: tuple[int, int, int], frames: int, members: int) -> GrowingFrames:
+        size = 4 * frames * members * int(np.prod(grid))
         if size > LARGEST_BUFFER:
             most = frames * LARGEST_BUFFER // size
             raise SessionError(f"{frames} frames need {size / 2**30:.1f} GiB of memory; show at most {most}")
-        return GrowingFrames(np.empty((frames, *grid), np.float32))
+        return GrowingFrames(np.empty((frames, members, *grid), np.float32))
 
 
 _open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()

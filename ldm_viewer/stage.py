@@ -1,4 +1,4 @@
-"""One viewer's stage: its session, the two layers that show it, the slider, and the clock that polls it.
+"""One viewer's stage: its session, the three layers that show it, the slider, and the clock that polls it.
 
 The layers are made once and live as long as the viewer; only their data is swapped, because removing a layer
 that was drawn in 3-D crashes (vispy deletes its program in the wrong OpenGL context).
@@ -15,11 +15,11 @@ from napari.experimental import link_layers
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QApplication, QWidget
 
-from engine.palette import FORECAST, TRUTH
+from engine.palette import DIFFERENCE_COLORMAP, FORECAST, TRUTH
 from ldm_viewer.frames import Series, shared_limits
 from ldm_viewer.layers import AXES, ReversedFrames, image, placement
 from ldm_viewer.session import Session
-from ldm_viewer.state import State
+from ldm_viewer.state import Beside, State
 from ldm_viewer.turns import Turns
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import napari
 
+SPREAD_COLORMAP = "magma"
 LINKED = (
     "contrast_limits",
     "gamma",
@@ -36,6 +37,15 @@ LINKED = (
     "attenuation",
     "interpolation2d",
 )
+
+MARGIN = 0.08  # around the cells, as a share of the view
+DIFFERENCE_SHARE = 0.5  # of the density's range: what the colours of a difference span either way
+BESIDE_LOOK = {  # colours, and their lower end in units of that span
+    Beside.DIFFERENCE: (DIFFERENCE_COLORMAP, -1),
+    Beside.SPREAD: (SPREAD_COLORMAP, 0),
+    Beside.NOTHING: (DIFFERENCE_COLORMAP, -1),
+}
+NEUTRAL_ON_BLACK = "#BFBFBF"
 
 _stages: weakref.WeakKeyDictionary[Any, Stage] = weakref.WeakKeyDictionary()
 
@@ -66,6 +76,7 @@ class Stage:
         self._viewer = weakref.ref(viewer)  # the viewer keeps us; we must not keep the viewer
         self.truth: Any = None
         self.forecast: Any = None
+        self.beside: Any = None  # difference or spread
         self.span = (0.0, 1.0)  # of the truth's values, Å⁻³
         self._moving = False
         self._widgets: list[QWidget] = []
@@ -115,10 +126,13 @@ class Stage:
                 self._show_truth(state, new_file=state.trajectory is not old.trajectory)
             if state.film is not old.film or state.truth is not old.truth:
                 self._show_film(state.film)
+            if (state.film, state.truth, state.beside) != (old.film, old.truth, old.beside):
+                self._show_beside(state)
             if state.truth is not None and (state.time_fs, state.film) != (old.time_fs, old.film):
                 self.viewer.dims.set_point(0, state.time_fs)
             elif _came_up(state, old):
-                self.forecast.refresh(extent=False, highlight=False)
+                for layer in (self.forecast, self.beside):
+                    layer.refresh(extent=False, highlight=False)
 
     def _show_truth(self, state: State, new_file: bool) -> None:
         if new_file or self.truth is None:
@@ -141,16 +155,37 @@ class Stage:
             _swap(self.forecast, film)
         self.forecast.visible = film is not None
 
+    def _show_beside(self, state: State) -> None:
+        if self.beside is None:
+            return
+        third = state.third()
+        if third is not None:
+            _swap(self.beside, third)
+            self.beside.name = state.beside.value
+            color, low = BESIDE_LOOK[state.beside]
+            reach = DIFFERENCE_SHARE * (self.limits[1] - self.limits[0])
+            self.beside.colormap = color
+            self.beside.contrast_limits_range = (min(low, 0) * 3 * reach, 3 * reach)
+            self.beside.contrast_limits = (low * reach, reach)
+        self.beside.visible = third is not None
+        shape = (1, 2 if third is None else 3)
+        if tuple(self.viewer.canvas.grid.shape) != shape:
+            self.viewer.canvas.grid.shape = shape
+            self.viewer.reset_view(margin=MARGIN)
+
     def _add_layers(self, truth: Series) -> None:
         viewer = self.viewer
         empty = Series(np.zeros((1, *truth.grid), np.float32), truth.start_fs, truth.step_fs, truth.cell)
         self.truth = self._given_layer(truth) or viewer.add_image(**image(truth, "truth", self.span))
         self.forecast = viewer.add_image(**image(empty, "forecast", self.span, visible=False))
+        self.beside = viewer.add_image(**image(empty, "difference", self.span, visible=False))
         for layer in (self.truth, self.forecast):
             layer.contrast_limits_range = (0.0, 1.5 * self.span[1])
+        for layer in (self.truth, self.forecast, self.beside):
             layer.interpolation2d = "linear"
         link_layers([self.truth, self.forecast], LINKED)
-        dress(viewer, self.truth, self.forecast)
+        viewer.layers.selection.active = self.forecast
+        dress(viewer, {self.truth: TRUTH, self.forecast: FORECAST, self.beside: NEUTRAL_ON_BLACK})
         viewer.reset_view()
 
     def _given_layer(self, truth: Series) -> Any:
@@ -169,9 +204,9 @@ class Stage:
             self.session.look_at(float(self.viewer.dims.point[0]))
 
     def _on_removed(self, event: Any) -> None:
-        """The user deleted a layer of ours: forget both, and make a new pair with the next change."""
-        if event.value in (self.truth, self.forecast):
-            self.truth = self.forecast = None
+        """The user deleted a layer of ours: forget all, and make new ones with the next change."""
+        if event.value in (self.truth, self.forecast, self.beside):
+            self.truth = self.forecast = self.beside = None
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
@@ -189,13 +224,13 @@ def _came_up(state: State, old: State) -> bool:
     return index is not None and old.ready <= index < state.ready
 
 
-def dress(viewer: napari.Viewer, truth: Any, forecast: Any) -> None:
+def dress(viewer: napari.Viewer, colors: dict[Any, str]) -> None:
     """Side by side, named in their colours, y upwards, with axes and a scale bar in Å."""
     viewer.dims.axis_labels = AXES
     viewer.camera.orientation2d = ("up", "right")
     grid, overlays = viewer.canvas.grid, viewer.canvas.overlays
     grid.enabled, grid.shape, grid.stride, grid.spacing = True, (1, 2), 1, 4
-    for layer, color in ((truth, TRUTH), (forecast, FORECAST)):
+    for layer, color in colors.items():
         layer.name_overlay.visible, layer.name_overlay.color = True, color
     overlays.axes.visible, overlays.axes.size = True, 60
     overlays.axes.box = overlays.text.box = overlays.scale_bar.box = False  # boxes would hide the density

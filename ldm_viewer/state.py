@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from ldm_viewer.frames import DifferenceFrames, GrowingFrames, MemberFrames, Series, SpreadFrames
 
 if TYPE_CHECKING:
     import numpy as np
 
     from engine.emulator import Emulator
     from engine.trajectory import Trajectory
-    from ldm_viewer.frames import Series
 
 
 class Status(StrEnum):
@@ -42,6 +43,44 @@ class Setup:
     """Noise of the forecast: the same seed gives the same film."""
     stride: int = 1
     """Show every n-th forecast step; the steps between are computed and not decoded."""
+    members: int = 1
+    """Forecasts from the same start that differ in their noise only."""
+
+
+class Beside(StrEnum):
+    """What the third view shows."""
+
+    NOTHING = "nothing"
+    DIFFERENCE = "difference"
+    SPREAD = "spread"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One forecast, of K members: what it began from and its frames, at first_fs + i·step_fs."""
+
+    number: int
+    film: GrowingFrames
+    first_fs: float
+    step_fs: float
+    cell: np.ndarray
+    setup: Setup
+    emulator: str
+    """Name of the emulator that makes it."""
+
+    @property
+    def members(self) -> int:
+        """K."""
+        return self.film.members
+
+    def series(self, member: int | None, ready: int | None = None) -> Series:
+        """A member, or with None the mean, in full length or as far as `ready`."""
+        frames = MemberFrames(self.film, member if self.members > 1 else 0, ready)
+        return Series(frames, self.first_fs, self.step_fs, self.cell)
+
+    def spread(self) -> Series:
+        """Standard deviation over the members."""
+        return Series(SpreadFrames(self.film), self.first_fs, self.step_fs, self.cell)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +103,11 @@ class State:
     """The forecast in its full length; frames that are not ready read as NaN."""
     forecast: Series | None = None
     """The part of it that is ready, or None before the first frame."""
+    shown: Run | None = None
+    """The forecast that film and forecast belong to."""
+    member: int | None = 0
+    """The member of it that is shown, or None for the mean."""
+    beside: Beside = Beside.DIFFERENCE
     setup: Setup = Setup()
     run: int = 0
     """Number of the latest forecast; what belongs to an older one is dropped."""
@@ -88,6 +132,16 @@ class State:
     def total(self) -> int:
         """Frames the forecast will show."""
         return 0 if self.film is None else len(self.film)
+
+    def third(self) -> Series | None:
+        """What stands beside truth and forecast, at the film's times; None if nothing does."""
+        if self.shown is None or self.film is None or self.truth is None:
+            return None
+        if self.beside is Beside.SPREAD and self.shown.members > 1:
+            return self.shown.spread()
+        if self.beside is Beside.DIFFERENCE:
+            return replace(self.film, frames=DifferenceFrames(self.film, self.truth))
+        return None
 
     def pair(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Truth and forecast (Nx, Ny, Nz) in Å⁻³ at the slider; None where there is none at this time."""

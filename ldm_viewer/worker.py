@@ -110,7 +110,7 @@ class ForecastWorker(threading.Thread):
             raise FloatingPointError(
                 f"frame {frame.index} of the forecast is not finite; the run ends before it"
             )
-        self.film.append(frame.density[0])
+        self.film.append(frame.density, frame.latents)
         with self._change:
             self._allowance = max(0.0, self._allowance - 1.0)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,17 +44,18 @@ def session(wave_file: Path, tiny_emulator_folder: Path) -> Iterator[Session]:
 
 
 class Metronome:
-    """A rollout whose frames come when the test says so; frame k is the constant field k + 1."""
+    """A rollout whose frames come when the test says so; frame k of member m is the constant k + 1 + 10 m."""
 
     def __init__(self) -> None:
         self.beats = threading.Semaphore(0)
 
     def __call__(
-        self, emulator: object, state: object, frames: int, *, seed: int, decode_every: int
+        self, emulator: object, state: object, frames: int, *, members: int, seed: int, decode_every: int
     ) -> Iterator[Frame]:
         for index in range(frames):
             self.beats.acquire()
-            yield Frame(index, (index + 1) * emulator.dt_fs, None, np.full((1, *GRID), index + 1.0))
+            field = np.full((members, *GRID), index + 1.0) + 10 * np.arange(members).reshape(-1, 1, 1, 1)
+            yield Frame(index, (index + 1) * emulator.dt_fs, None, field)
 
 
 @pytest.fixture
@@ -110,6 +114,84 @@ def test_stride_shows_every_nth_step_beside_the_truth_of_the_same_time(session: 
         time_fs = state.forecast.time_at(index)
         np.testing.assert_allclose(state.truth.at(time_fs), wave(time_fs), rtol=1e-5)
         assert state.truth.time_at(state.truth.index_at(time_fs)) == pytest.approx(time_fs)
+
+
+@pytest.fixture
+def slow_emulator_folder(tiny_emulator_folder: Path, tmp_path: Path) -> Path:
+    """The tiny emulator with steps of 10 fs, five frames of the truth."""
+    folder = Path(shutil.copytree(tiny_emulator_folder, tmp_path / "slow"))
+    card = json.loads((folder / "card.json").read_text())
+    card["recipe"]["data"]["stride"] = 5
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_emulator_of_another_step_meets_the_truth_in_time(
+    session: Session, slow_emulator_folder: Path, stride: int
+) -> None:
+    session.choose_emulator(slow_emulator_folder)
+    session.configure(start_fs=6.0, frames=6, stride=stride)
+    session.start()
+    state = until(session, lambda s: s.status is Status.FINISHED)
+    times = [state.forecast.time_at(index) for index in range(state.ready)]
+    assert times == [6.0 + 10 * stride * (index + 1) for index in range(6 // stride)]
+    difference = state.third()
+    for index, time_fs in enumerate(times):
+        truth, forecast = replace(state, time_fs=time_fs).pair()
+        np.testing.assert_allclose(truth, wave(time_fs), rtol=1e-5)
+        np.testing.assert_array_equal(difference.at(time_fs), forecast - truth)
+        np.testing.assert_array_equal(forecast, state.forecast.frames[index])
+
+
+def test_difference_is_nothing_where_there_is_no_truth(session: Session) -> None:
+    session.configure(start_fs=74.0, frames=4)
+    session.start()
+    state = until(session, lambda s: s.status is Status.FINISHED)
+    drawn = [bool(np.isfinite(state.third().at(state.film.time_at(index))).all()) for index in range(4)]
+    assert drawn == [True, True, False, False]
+
+
+def test_members_mean_and_spread(metronome: tuple[Session, Metronome]) -> None:
+    session, beat = metronome
+    session.configure(frames=3, members=3)
+    session.start()
+    beat.beats.release(2)
+    state = until(session, lambda s: s.ready == 2)
+    assert state.shown.members == 3 and state.member == 0
+    shown = {}
+    for member in (0, 2, None):
+        session.show_member(member)
+        shown[member] = np.unique(session.state.forecast.frames[1])
+    assert shown == {0: [2.0], 2: [22.0], None: [12.0]}
+    session.show_beside("spread")
+    np.testing.assert_allclose(session.state.third().frames[1], 10.0)
+    assert np.isnan(session.state.third().frames[2]).all() and np.isnan(session.state.film.frames[2]).all()
+    beat.beats.release(1)
+    state = until(session, lambda s: s.ready == 3)
+    assert state.member is None and np.unique(state.forecast.frames[2]) == 13.0
+    with pytest.raises(SessionError, match="member 3 is not one of 0 … 2"):
+        session.show_member(3)
+
+
+def test_one_member_has_no_spread(session: Session) -> None:
+    session.show_beside("spread")
+    session.configure(frames=2)
+    session.start()
+    assert until(session, lambda s: s.status is Status.FINISHED).third() is None
+
+
+def test_members_are_the_engines_members(session: Session) -> None:
+    session.configure(start_fs=20.0, frames=3, members=2, seed=5)
+    session.start()
+    state = until(session, lambda s: s.status is Status.FINISHED)
+    first = state.emulator.initial_state(state.adapted, 10)
+    expected = [frame.density for frame in rollout(state.emulator, first, 3, members=2, seed=5)]
+    for member in range(2):
+        session.show_member(member)
+        np.testing.assert_allclose(
+            session.state.forecast.frames, [frame[member] for frame in expected], rtol=1e-4
+        )
 
 
 def test_pause_step_resume_and_stop_act_between_frames(metronome: tuple[Session, Metronome]) -> None:

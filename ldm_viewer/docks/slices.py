@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QSlider
 from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP
 from ldm_viewer.docks.base import LiveDock, label_axes, line, row
 from ldm_viewer.planes import PLANES, Plane
+from ldm_viewer.stage import DIFFERENCE_SHARE
 from ldm_viewer.words import describe_time
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 STEPS = 1000  # of the position slider, over the cell
 LEFT, LEFT_BARE, BOTTOM, TITLE = 44, 26, 38, 26  # pixels around an image
-DIFFERENCE_SHARE = 0.5  # of the density's range: what the difference's colours span either way
 
 
 class Cuts(NamedTuple):

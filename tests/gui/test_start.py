@@ -90,14 +90,14 @@ def test_napari_w_ldm_viewer_opens_panel_and_docks(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Forecast (ldm_viewer)" in done.stdout and "Slices (ldm_viewer)" in done.stdout, done.stdout
     assert "Traceback" not in done.stderr, done.stderr
-    assert "LAYERS ['truth', 'forecast']" in done.stdout
+    assert "LAYERS ['truth', 'forecast', 'difference']" in done.stdout
 
 
 def test_a_file_on_the_command_line_becomes_the_data(tmp_path: Path) -> None:
     path = write_wave(tmp_path / "mine.h5")
     done = start(["-c", LOOK, str(path), "--plugin", "ldm_viewer", "-w", "ldm_viewer"], tmp_path)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    assert "LAYERS ['truth', 'forecast']" in done.stdout, done.stdout
+    assert "LAYERS ['truth', 'forecast', 'difference']" in done.stdout, done.stdout
 
 
 @pytest.mark.slow

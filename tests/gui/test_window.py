@@ -48,7 +48,7 @@ def show_dock(desk: SimpleNamespace, name: str) -> object:
 
 
 def test_opens_ready_with_sample_emulator_and_all_docks(desk: SimpleNamespace, wave_file: Path) -> None:
-    assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast"]
+    assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "difference"]
     assert desk.panel.data.value == wave_file and desk.panel.emulator.value == "tiny"
     assert desk.panel.run.enabled and desk.panel.run.text == "Forecast"
     assert set(desk.docks) == {"Histogram", "S(q)", "Slices"}
@@ -76,6 +76,27 @@ def test_one_click_forecasts_and_both_layers_show_one_moment(desk: SimpleNamespa
     np.testing.assert_allclose(
         desk.viewer.layers["truth"]._slice.image.raw, wave(state.time_fs)[:, :, z].T, rtol=1e-5
     )
+
+
+def test_third_view_is_difference_then_spread_then_gone(desk: SimpleNamespace, qtbot: object) -> None:
+    desk.session.configure(members=3)
+    forecast(desk, qtbot)
+    layer, grid, state = desk.viewer.layers[2], desk.viewer.canvas.grid, desk.session.state
+    z = desk.viewer.dims.current_step[1]
+    assert layer.visible and tuple(grid.shape) == (1, 3)
+    truth, made = state.pair()
+    np.testing.assert_allclose(layer._slice.image.raw, (made - truth)[:, :, z].T, atol=1e-7)
+    low, high = layer.contrast_limits
+    assert low == -high
+    desk.panel.beside.value = "spread"
+    members = state.shown.film.buffer[4]
+    np.testing.assert_allclose(layer._slice.image.raw, members.std(axis=0, ddof=1)[:, :, z].T, atol=1e-7)
+    assert layer.name == "spread" and layer.contrast_limits[0] == 0
+    desk.panel.member.value = "mean"
+    shown = desk.viewer.layers["forecast"]
+    np.testing.assert_allclose(shown._slice.image.raw, members.mean(axis=0)[:, :, z].T, rtol=1e-6)
+    desk.panel.beside.value = "nothing"
+    assert not layer.visible and tuple(grid.shape) == (1, 2)
 
 
 def test_changing_texts_leave_the_layout_alone(desk: SimpleNamespace, qtbot: object) -> None:
@@ -136,7 +157,7 @@ def test_napari_slider_and_panel_slider_are_one(desk: SimpleNamespace, qtbot: ob
 
 
 def test_contrast_and_colormap_are_shared(desk: SimpleNamespace) -> None:
-    truth, made = desk.viewer.layers
+    truth, made, _ = desk.viewer.layers
     truth.contrast_limits = (0.03, 0.06)
     truth.colormap = "magma"
     assert tuple(made.contrast_limits) == (0.03, 0.06) and made.colormap.name == "magma"
@@ -218,19 +239,19 @@ def test_a_file_dropped_on_panel_or_canvas_opens(desk: SimpleNamespace, tmp_path
         path = write_wave(tmp_path / name, frames=12)
         drop(target, path)
         assert desk.session.state.trajectory.path == path
-    assert len(desk.viewer.layers) == 2
+    assert len(desk.viewer.layers) == 3
 
 
 def test_reader_opens_in_the_panel_and_adds_no_layer(desk: SimpleNamespace, tmp_path: Path) -> None:
     path = write_wave(tmp_path / "other.h5", frames=12)
     desk.viewer.open(str(path), plugin="ldm_viewer")
-    assert desk.session.state.trajectory.path == path and len(desk.viewer.layers) == 2
+    assert desk.session.state.trajectory.path == path and len(desk.viewer.layers) == 3
 
 
 def test_sample_menu_opens_lithium_which_the_tiny_emulator_refuses(desk: SimpleNamespace) -> None:
     notification_manager.records.clear()
     desk.viewer.open_sample("ldm_viewer", "li32_test")
-    assert desk.session.state.trajectory.formula == "Li32" and len(desk.viewer.layers) == 2
+    assert desk.session.state.trajectory.formula == "Li32" and len(desk.viewer.layers) == 3
     assert not desk.panel.run.enabled
     assert "Li32" in notification_manager.records[-1].message
 
@@ -287,7 +308,7 @@ def test_a_single_density_stands_beside_the_pair(desk: SimpleNamespace, tmp_path
 
     path = write_volume(tmp_path / "one.cube", Volume(wave(0.0), CELL), "cube")
     desk.viewer.open(str(path), plugin="ldm_viewer")
-    assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "one.cube"]
+    assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "difference", "one.cube"]
     desk.session.look_at(10.0)
     assert desk.viewer.dims.point[0] == 10.0 and desk.viewer.screenshot(flash=False).std() > 5
 
@@ -309,4 +330,4 @@ def test_closing_our_docks_ends_the_forecast_and_the_panel_can_come_back(
     panel.session.configure(frames=2)
     click(qtbot, panel.run)
     qtbot.waitUntil(lambda: panel.session.state.status is Status.FINISHED, timeout=10_000)
-    assert panel.session is desk.session and len(desk.viewer.layers) == 2
+    assert panel.session is desk.session and len(desk.viewer.layers) == 3
