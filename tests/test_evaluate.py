@@ -18,7 +18,7 @@ from engine.recipes import DataConfig, Recipe
 from engine.rollout import Frame
 from engine.scores import vrmse
 from engine.trajectory import Trajectory, TrajectoryWriter
-from training import forecasts, report, tables
+from training import bars, forecasts, report, tables
 from training.evaluate import Protocol, evaluate, finish, run
 
 GRID, CELL, STEP_FS, FRAMES, SEEN_FS = (8, 8, 8), 8.66 * np.eye(3), 2.0, 260, 158.0
@@ -124,6 +124,9 @@ def test_a_forecast_that_is_the_truth_scores_zero(file, folder, monkeypatch):
     assert scores["sq_amplitude_rel_error"] < 0.02 and scores["sq_intensity_rel_error"] < 0.02
     assert scores["fqt_abs_error"] < 0.02
     assert scores["electrons_mean"] == pytest.approx(evaluation.bench.record.electrons.mean(), rel=1e-3)
+    rows = bars.bars(evaluation.models[0])
+    met = {name for name, row in rows.items() if row["met"]}
+    assert {"electrons, relative shift", "electrons, spread / AIMD's"} <= met
     run_ = evaluation.models[0].free_run
     assert run_["step_vrmse"] == pytest.approx(run_["step_vrmse_truth"], rel=0.02)
     assert run_["met"]["no_nan"] and run_["frames"] == frames
@@ -186,6 +189,9 @@ def test_a_forecast_that_breaks_is_reported_not_hidden(file, folder, monkeypatch
     assert evaluation.models[0].broken_at == 30
     assert not evaluation.models[0].free_run["met"]["no_nan"]
     assert "broke at frame 30" in tables.markdown(evaluation)
+    rows = bars.bars(evaluation.models[0])
+    assert rows["frames without NaN"]["met"] is False
+    assert rows["VRMSE at 10 fs"] == {"value": None, "bar": "≤ 0.08", "met": None}  # not among the leads
     json.dumps(tables.scores_dict(evaluation), allow_nan=False)
 
 
@@ -230,7 +236,8 @@ def test_the_command_leaves_scores_figures_and_a_table(file, folder, tmp_path, c
     assert new <= set(scores["models"]["tiny"])
 
 
-def test_recorded_scores_stand_in_the_card_and_the_emulator_still_loads(file, folder, tmp_path):
+def test_recorded_scores_stand_in_the_card_and_the_emulator_still_loads(file, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "write_report", lambda *given: [])  # drawn in the test above
     copy = shutil.copytree(folder, tmp_path / "copy")
     run(file, tmp_path / "out", [str(copy)], SMALL, record=True, device="cpu")
     card = Emulator.load(copy).card

@@ -32,9 +32,10 @@ def bars(entry: Entry) -> dict[str, dict]:
     result["z of first against last tenth / its limit"] = _below(worst, 1.0)
     result["electrons, relative shift"] = _below(abs(row["electrons_mean"] / truth.mean() - 1), ELECTRONS)
     result["electrons, spread / AIMD's"] = _below(row["electrons_std"] / truth.std(), ELECTRONS_SPREAD)
-    nearest = row["nearest_training_ratio"]
-    above = nearest is not None and nearest >= NEAREST
-    result["nearest training frame / AIMD's"] = _row(nearest, f"≥ {NEAREST:g}", above)
+    copies = entry.nearest.get("copies", {})
+    for title, ratio in (("frame", row["nearest_training_ratio"]), ("frame or copy", copies.get("ratio"))):
+        above = ratio is not None and ratio >= NEAREST
+        result[f"nearest training {title} / AIMD's"] = _row(ratio, f"≥ {NEAREST:g}", above)
     result |= {f"spread–skill at {lead:g} fs": row for lead, row in _calibration(entry).items()}
     result["seconds per frame"] = _below(entry.seconds_per_frame, SECONDS)
     return result

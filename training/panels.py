@@ -98,15 +98,17 @@ def slices(axes: Sequence[Axes], evaluation: Evaluation) -> None:
 def score_table(ax: Axes, head: list[str], rows: list[list[str]]) -> None:
     """A table of scores, as text."""
     ax.axis("off")
-    drawn = ax.table(
-        rows, colLabels=[title.replace(" ", "\n", 1) for title in head], loc="center", cellLoc="center"
-    )
+    titles = [title.replace(" ", "\n", 1) for title in head]
+    rows = [[cell.replace(" (", "\n(", 1) for cell in row] for row in rows]
+    drawn = ax.table(rows, colLabels=titles, loc="center", cellLoc="center")
+    drawn.set_in_layout(False)  # a wide table must not squeeze the panels above it
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(9)
     drawn.auto_set_column_width(list(range(len(head))))
     for (row, _), cell in drawn.get_celld().items():
         cell.set_linewidth(0.3)
-        cell.set_height(cell.get_height() * (2.2 if row == 0 else 1.3))
+        tall = row == 0 or any("\n" in text for text in rows[row - 1])
+        cell.set_height(cell.get_height() * (2.2 if tall else 1.3))
 
 
 def bare(ax: Axes) -> None:

@@ -208,9 +208,9 @@ def drift(evaluation: Evaluation) -> Figure:
 
 def summary(path: Path, evaluation: Evaluation) -> Path:
     """One page: slices truth | forecast | difference, P(ρ), S(q), F(q,t) and the tables, as PNG."""
-    figure = Figure(figsize=(17, 15), layout="constrained")
+    figure = Figure(figsize=(17, 17), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
-    grid = figure.add_gridspec(5, 4, height_ratios=(1, 1, 1, 0.7, 0.7))
+    grid = figure.add_gridspec(5, 4, height_ratios=(1, 1, 1, 0.7, 1))
     panels.slices([figure.add_subplot(grid[0, column]) for column in range(3)], evaluation)
     panels.values(figure.add_subplot(grid[0, 3]), evaluation)
     panels.structure(figure.add_subplot(grid[1, :2]), evaluation, "amplitude")

@@ -15,7 +15,7 @@ from training import bars
 from training.entry import Entry, Evaluation, curves
 
 FREE_COLUMNS = (
-    ("JSD of P(ρ), nats", "jsd_nats", "{:.4f}"),
+    ("JSD of P(ρ), nats", "jsd_nats", "{:.2g}"),
     ("S(q) amplitude", "sq_amplitude_rel_error", "{:.3f}"),
     ("S(q) intensity", "sq_intensity_rel_error", "{:.3f}"),
     ("F(q,t)", "fqt_abs_error", "{:.3f}"),
@@ -81,7 +81,12 @@ def table(evaluation: Evaluation) -> Table:
 def free_table(evaluation: Evaluation) -> Table:
     """Free runs: each score with its ratio to the floor; at the end the floor itself, and the truth."""
     head = ["free run", *(title for title, *_ in FREE_COLUMNS)]
-    head += ["z of the tenths / its limit", "nearest training frame / AIMD's", "electrons", "ms / frame"]
+    head += [
+        "z of the tenths / its limit",
+        "nearest training frame / AIMD's (any copy)",
+        "electrons",
+        "ms / frame",
+    ]
     rows = [_free_row(entry) for entry in evaluation.entries]
     floors = next((entry.floor for entry in evaluation.entries if entry.floor), None)
     if floors:
@@ -107,10 +112,10 @@ def floor_caption(evaluation: Evaluation) -> str:
     if aimd is None:
         return "No floor: there is no AIMD beside the truth that is long enough for blocks."
     return (
-        "In brackets score over floor, with a 90 % bootstrap interval; 1 is another AIMD run. Ratio of "
-        f"medians over blocks of {aimd.duration_fs:g} fs, each against the unseen AIMD: blocks of the free "
+        "Behind a score its ratio to the floor, with a 90 % bootstrap interval; 1 is another AIMD run. Ratio "
+        f"of medians over blocks of {aimd.duration_fs:g} fs, each against the unseen AIMD: blocks of the free "
         f"run, and {len(aimd.blocks)} overlapping ones (worth {aimd.independent:.1f}) of {aimd.source} at the"
-        " same step."
+        " same step. Any copy: lattice rolls and, in a cubic cell, the 48 cube operations."
     )
 
 
@@ -177,6 +182,8 @@ def _free_row(entry: Entry) -> list[str]:
         curves.append(_number(scores[key], form) + ratio)
     tenths = _number(scores["tenths"].get("worst_z_over_limit"), "{:.2f}")
     nearest = _number(scores["nearest_training_ratio"], "{:.2f}")
+    if "ratio" in entry.nearest.get("copies", {}):
+        nearest += f" ({entry.nearest['copies']['ratio']:.2f})"
     cost = f"{1e3 * entry.seconds_per_frame:.3g}" if model else "–"
     electrons = _electrons(scores["electrons_mean"], scores["electrons_std"])
     return [entry.name, *curves, tenths, nearest, electrons, cost]
@@ -199,10 +206,10 @@ def _floor(evaluation: Evaluation) -> dict | None:
 
 
 def _interval(row: dict[str, float]) -> str:
-    middle = f"{_number(row['ratio'], '{:.2f}')} ×"
-    if not math.isfinite(row["low"]):
-        return middle
-    return f"{middle}, {_number(row['low'], '{:.2f}')}–{_number(row['high'], '{:.2f}')}"
+    middle, low, high = (
+        _number(row[key], "{:.2f}" if row[key] < 10 else "{:.0f}") for key in ("ratio", "low", "high")
+    )
+    return f"{middle} ×" if low == "–" else f"{middle} ×, {low}–{high}"
 
 
 def _range(curve: dict[float, float]) -> str:
@@ -214,7 +221,7 @@ def _range(curve: dict[float, float]) -> str:
 def _number(value: float | None, form: str) -> str:
     if value is None or not math.isfinite(value):
         return "–"
-    return form.format(value) if abs(value) < 100 else f"{value:.2g}"
+    return form.format(value) if abs(value) < 100 else f"{value:.3g}" if abs(value) >= 1e4 else f"{value:.0f}"
 
 
 def _plain(value: object) -> object:
