@@ -10,13 +10,19 @@ from training.bars import SPREAD_SKILL
 from training.entry import Entry, Evaluation
 
 STYLES = ("-", "--", ":", "-.")  # of baselines, all in one colour
+MARKERS = ("o", "s", "^", "x")  # of models: the next one where colours begin again
 
 
 def lines(evaluation: Evaluation) -> list[tuple[Entry, dict]]:
     """Every entry with the colour of its model, or the line style of its baseline."""
     trivial = [entry for entry in evaluation.entries if entry.kind == "baseline"]
     styles = [
-        {"color": palette.forecast_color(i), "marker": "o", "ms": 3} for i in range(len(evaluation.models))
+        {
+            "color": palette.forecast_color(i),
+            "marker": MARKERS[i // len(palette.FORECASTS) % len(MARKERS)],
+            "ms": 4,
+        }
+        for i in range(len(evaluation.models))
     ]
     styles += [{"color": palette.BASELINE, "ls": STYLES[i % len(STYLES)]} for i in range(len(trivial))]
     return list(zip((*evaluation.models, *trivial), styles, strict=True))
