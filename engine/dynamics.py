@@ -71,6 +71,14 @@ class Dynamics(nn.Module):
         """One step Δτ: latents (K, …) and noise (K, *noise_shape) → latents (K, …)."""
         raise NotImplementedError
 
+    def encode(self, states: Tensor) -> Tensor:
+        """Latents (B, …) of states (B, 2·window, Nx, Ny, Nz), the newest first."""
+        return self.autoencoder.encode(states)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Newest states (B, 2, Nx, Ny, Nz) of latents."""
+        return self.autoencoder.decode(latents)
+
     def encode_all(self, data: Dataset) -> Tensor:
         """Latents of all states of a data set, (states, …), in the order of time."""
         index = torch.arange(data.states_total)
@@ -123,7 +131,7 @@ class LatentDynamics(Dynamics):
         settings = self.recipe.training
 
         def joint(model: LatentDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
-            return model.joint_losses(data.pairs(index).to(model.device), draws)
+            return model.joint_losses(data.chains(index).flatten(0, 1).to(model.device), draws)
 
         def latent(model: LatentDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
             return model.latent_losses(data.latents[index], data.latents[index + data.stride], draws)
@@ -155,14 +163,17 @@ class LatentDynamics(Dynamics):
 
 
 class SpatialDynamics(Dynamics):
-    """Ours: a latent field (B, C, nx, ny, nz) whose change over Δτ is sampled in a few steps."""
+    """Ours: latent fields of the last states, (B, window · C, nx, ny, nz), newest first.
+
+    The next is their best linear forecast plus a remainder, sampled in a few steps.
+    """
 
     local = True
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self.autoencoder = SpatialAutoencoder(recipe.autoencoder, recipe.data.grid)
-        self.denoiser = SpatialDenoiser(recipe.diffusion, recipe.autoencoder.latent)
+        self.denoiser = SpatialDenoiser(recipe.diffusion, recipe.autoencoder.latent, recipe.data.window)
 
     def stages(self) -> tuple[Stage, ...]:
         """The autoencoder alone, then the denoiser on the frozen encoder's latents."""
@@ -171,10 +182,10 @@ class SpatialDynamics(Dynamics):
         def reconstruct(
             model: SpatialDynamics, data: Dataset, index: Tensor, draws: torch.Generator
         ) -> Losses:
-            return model.reconstruction_losses(_pairs(model, data, index, draws).flatten(0, 1), draws)
+            return model.reconstruction_losses(_chains(model, data, index, draws).flatten(0, 1), draws)
 
         def forecast(model: SpatialDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
-            return model.forecast_losses(_pairs(model, data, index, draws), draws)
+            return model.forecast_losses(_chains(model, data, index, draws), draws)
 
         return (
             Stage(
@@ -183,7 +194,7 @@ class SpatialDynamics(Dynamics):
             ),
             Stage(
                 *("latent", settings.latent_steps, settings.latent_pairs, settings.precision),
-                *(self.denoiser.parameters, forecast, _fit_change),
+                *(self.denoiser.parameters, forecast, _fit_line),
             ),
         )
 
@@ -198,28 +209,42 @@ class SpatialDynamics(Dynamics):
             terms["loss"] = terms["loss"] + weights.sjsd * terms["sjsd"]
         return terms
 
-    def forecast_losses(self, pairs: Tensor, generator: torch.Generator) -> Losses:
-        """Denoising loss of the latent change between states (2, B, 2, Nx, Ny, Nz) Δτ apart."""
+    def forecast_losses(self, chains: Tensor, generator: torch.Generator) -> Losses:
+        """Denoising loss of what remains of the next state, (window + 1, B, 2, Nx, Ny, Nz), oldest first."""
         with torch.no_grad():
-            current, following = self.autoencoder.encode(pairs.flatten(0, 1)).float().chunk(2)
-        config, change = self.recipe.diffusion, (following - current) / self.denoiser.change
+            past, following = self.split(chains)
 
         def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator).to(change)
+            return torch.randn(shape, generator=generator).to(past)
 
-        sigma = torch.exp(config.log_mean + config.log_std * normal(len(change)))
-        amount = config.condition_noise * torch.rand((len(change), 1, 1, 1, 1), generator=generator)
-        condition = current + amount.to(change) * normal(*change.shape)
-        loss = self.denoiser.loss(change, condition, normal(*change.shape), sigma)
+        config = self.recipe.diffusion
+        sigma = torch.exp(config.log_mean + config.log_std * normal(len(past)))
+        amount = config.condition_noise * torch.rand((len(past), 1, 1, 1, 1), generator=generator)
+        past = past + amount.to(past) * normal(*past.shape)
+        loss = self.denoiser.loss(past, following, normal(*following.shape), sigma)
         return {"loss": loss, "denoising": loss}
 
+    def split(self, chains: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (B, window · C, …) of all states but the last, newest first, and (B, C, …) of the last."""
+        latents = self.autoencoder.encode(chains.flatten(0, 1)).float().unflatten(0, chains.shape[:2])
+        return torch.cat(tuple(latents[:-1].flip(0)), dim=1), latents[-1]
+
+    def encode(self, states: Tensor) -> Tensor:
+        """Latents (B, window · C, …) of states (B, 2·window, Nx, Ny, Nz), the newest first."""
+        return torch.cat([self.autoencoder.encode(s) for s in states.split(2, dim=1)], dim=1)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Newest states (B, 2, Nx, Ny, Nz) of latents (B, window · C, …)."""
+        return self.autoencoder.decode(latents[:, : self.recipe.autoencoder.latent])
+
     def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
-        """One draw per number of the latent: the sampler is deterministic after its start."""
-        return tuple(latent_shape)
+        """One draw per number of the next latent: the sampler is deterministic after its start."""
+        return (self.recipe.autoencoder.latent, *latent_shape[1:])
 
     def advance(self, latents: Tensor, noise: Tensor) -> Tensor:
-        """z(τ + Δτ) = z(τ) + s·x, x sampled given z(τ): (K, C, nx, ny, nz) → the same."""
-        return latents + self.denoiser.change * self.denoiser.sample(latents, noise)
+        """The next latent joins, the oldest leaves: (K, window · C, …) → the same."""
+        following = self.denoiser.sample(latents, noise)
+        return torch.cat([following, latents], dim=1)[:, : latents.shape[1]]
 
 
 def build(recipe: Recipe) -> Dynamics:
@@ -228,19 +253,29 @@ def build(recipe: Recipe) -> Dynamics:
     return kind(recipe)
 
 
-def _pairs(model: SpatialDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Tensor:
-    """States (2, B, 2, Nx, Ny, Nz) under random symmetries, half of them with time reversed."""
+def _chains(model: SpatialDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Tensor:
+    """States (window + 1, B, 2, Nx, Ny, Nz) under random symmetries, half of them with time reversed."""
     back = torch.rand(len(index), generator=draws) < 0.5 if data.symmetries else None
-    pairs = data.pairs(index, back).unflatten(0, (2, -1))
-    return (augment(pairs, data.symmetries, draws) if data.symmetries else pairs).to(model.device)
+    chains = data.chains(index, back)
+    return (augment(chains, data.symmetries, draws) if data.symmetries else chains).to(model.device)
+
+
+FITTED = 512
+"""Chains that the linear parts are fitted to: 1e5 patches for 1e4 numbers."""
+
+
+def _some_chains(model: SpatialDynamics, data: Dataset) -> Iterator[Tensor]:
+    draws = torch.Generator().manual_seed(model.recipe.training.seed)
+    for index in torch.linspace(0, data.chains_total - 1, FITTED).long().split(64):
+        yield _chains(model, data, index, draws)
 
 
 def _fit_basis(model: SpatialDynamics, data: Dataset) -> None:
-    draws = torch.Generator().manual_seed(model.recipe.training.seed)
-    index = torch.linspace(0, data.pairs_total - 1, 512).long()
-    model.autoencoder.fit(_pairs(model, data, index, draws).flatten(0, 1))
+    model.autoencoder.fit(torch.cat([chains[0] for chains in _some_chains(model, data)]))
 
 
-def _fit_change(model: SpatialDynamics, data: Dataset) -> None:
-    latents = model.encode_all(data)
-    model.denoiser.change.copy_((latents[data.stride :] - latents[: -data.stride]).std())
+@torch.no_grad()
+def _fit_line(model: SpatialDynamics, data: Dataset) -> None:
+    model.autoencoder.eval()
+    parts = [model.split(chains) for chains in _some_chains(model, data)]
+    model.denoiser.fit(*(torch.cat(part) for part in zip(*parts, strict=True)))

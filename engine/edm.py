@@ -1,7 +1,9 @@
-"""Few-step diffusion of a latent field's change: preconditioning, loss and sampler of Karras et al. (2022).
+"""Few-step diffusion of the next latent field: preconditioning, loss and sampler of Karras et al. (2022).
 
-What is sampled is x = (z(τ + Δτ) − z(τ))/s given z(τ), s the change's standard deviation: over a short Δτ it
-is nearly determined, so few steps do. Latents are (B, C, nx, ny, nz); σ is the noise level of x.
+What is sampled is x, the remainder of a linear forecast: z(τ + Δτ) = z(τ) + A·[z(τ), z(τ − Δτ), …] + s·x. A
+is fitted by least squares, s is the remainder's standard deviation. Over a short Δτ x is nearly determined,
+so few steps do. Latents are (B, C, nx, ny, nz), those of the past (B, window · C, …), newest first; σ is the
+noise level of x.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ class EDMConfig:
     """Residual blocks of two 3³ convolutions: seven together see a whole cell of 6³ patches."""
     embedding: int = 64
     """Dimensions of the embedding of ln σ."""
-    log_mean: float = -0.7
+    log_mean: float = -0.4
     """Mean of ln σ in training: around the uncertainty of a step, where the network has most to learn."""
-    log_std: float = 1.3
+    log_std: float = 1.2
     """Standard deviation of ln σ in training."""
-    condition_noise: float = 0.03
-    """Noise on z(τ) in training, standard deviation from 0 to this for each pair, in units of the state's: a
+    condition_noise: float = 0.05
+    """Noise on the past in training, standard deviation from 0 to this for each chain, in latent units: a
     rollout feeds the model its own slightly wrong latents."""
     sigma_max: float = 10.0
     """Noise that sampling starts from, against a change of unit variance."""
@@ -60,37 +62,59 @@ class Block(nn.Module):
 
 
 class SpatialDenoiser(nn.Module):
-    """D_θ(x; σ, z): the change without its noise, from periodic convolutions over noisy change and z."""
+    """D_θ(x; σ, past): x without its noise, from periodic convolutions over noisy x and the past latents."""
 
-    def __init__(self, config: EDMConfig, latent: int) -> None:
+    def __init__(self, config: EDMConfig, latent: int, window: int) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("change", torch.ones(()))
-        """s, the standard deviation of z(τ + Δτ) − z(τ)."""
+        self.register_buffer("line", torch.zeros(latent, window * latent))
+        self.register_buffer("spread", torch.ones(()))
         self.embed = nn.Sequential(nn.Linear(config.embedding, config.embedding), nn.SiLU())
-        self.first = conv(2 * latent, config.width)
+        self.first = conv((window + 1) * latent, config.width, kernel=1)
         self.blocks = nn.ModuleList(Block(config.width, config.embedding) for _ in range(config.blocks))
         self.last = conv(config.width, latent)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
-    def forward(self, noisy: Tensor, sigma: Tensor, condition: Tensor) -> Tensor:
-        """Denoise x + σn (B, C, …) at σ (B,), given z (B, C, …); preconditioned for σ_data = 1 (eq. 7)."""
+    @torch.no_grad()
+    def fit(self, past: Tensor, following: Tensor) -> None:
+        """Set A to the least-squares forecast of `following` from `past`, and s to what it leaves."""
+        inputs, changes = (
+            x.movedim(1, -1).flatten(0, -2).double()
+            for x in (past, following - past[:, : following.shape[1]])
+        )
+        self.line.copy_(torch.linalg.lstsq(inputs, changes).solution.T)
+        self.spread.copy_((following - self.straight(past)).std())
+
+    def straight(self, past: Tensor) -> Tensor:
+        """The linear forecast z(τ) + A·[z(τ), z(τ − Δτ), …], (B, window · C, …) → (B, C, …), in float32."""
+        with torch.autocast(past.device.type, enabled=False):
+            past = past.float()
+            return past[:, : len(self.line)] + torch.einsum("kc,bcxyz->bkxyz", self.line, past)
+
+    def forward(self, noisy: Tensor, sigma: Tensor, past: Tensor) -> Tensor:
+        """Denoise x + σn (B, C, …) at σ (B,); preconditioned for σ_data = 1 (Karras, eq. 7)."""
         wide = sigma.view(-1, 1, 1, 1, 1)
-        norm = 1 + wide.square()
+        norm, latent = 1 + wide.square(), noisy.shape[1]
         level = self.embed(time_embedding(250 * (sigma.log() / 4 + 1), self.config.embedding).to(noisy))
-        hidden = self.first(torch.cat([noisy * norm.rsqrt(), condition], dim=1))
+        # older states as differences from the newest: what they tell is small beside the states themselves
+        older = [(z - past[:, :latent]) / self.spread for z in past.split(latent, dim=1)[1:]]
+        hidden = self.first(torch.cat([noisy * norm.rsqrt(), past[:, :latent], *older], dim=1))
         for block in self.blocks:
             hidden = block(hidden, level)
         with torch.autocast(noisy.device.type, enabled=False):
             out = self.last(nn.functional.silu(hidden.float()))
         return noisy / norm + wide * norm.rsqrt() * out
 
-    def loss(self, change: Tensor, condition: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    def loss(self, past: Tensor, following: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
         """E λ(σ)‖D_θ(x + σn) − x‖² with λ = (1 + σ²)/σ², so that every σ counts alike (Karras, eq. 8)."""
-        wide = sigma.view(-1, 1, 1, 1, 1)
-        error = self(change + wide * noise, sigma, condition) - change
+        wide, x = sigma.view(-1, 1, 1, 1, 1), (following - self.straight(past)) / self.spread
+        error = self(x + wide * noise, sigma, past) - x
         return (error.square() * (1 + wide.square()) / wide.square()).mean()
+
+    def sample(self, past: Tensor, noise: Tensor) -> Tensor:
+        """Draw z(τ + Δτ) (B, C, …) given the past (B, window · C, …), from standard noise (B, C, …)."""
+        return self.straight(past) + self.spread * self.sample_remainder(past, noise)
 
     def levels(self) -> list[float]:
         """σ of the sampler, falling in equal steps of ln σ, then 0."""
@@ -101,8 +125,8 @@ class SpatialDenoiser(nn.Module):
         return [c.sigma_max * math.exp(k * ratio) for k in range(c.steps)] + [0.0]
 
     @torch.no_grad()
-    def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """Draw x given z from standard noise (B, C, …): DPM-Solver++(2M), one evaluation per step.
+    def sample_remainder(self, past: Tensor, noise: Tensor) -> Tensor:
+        """Draw x given the past from standard noise (B, C, …): DPM-Solver++(2M), one evaluation per step.
 
         Lu et al. (2022), algorithm 2, in σ for a variance-exploding process: x moves towards the prediction
         extrapolated from the last two.
@@ -110,7 +134,7 @@ class SpatialDenoiser(nn.Module):
         levels = self.levels()
         x, before = levels[0] * noise, None
         for i, (sigma, following) in enumerate(zip(levels, levels[1:], strict=False)):
-            predicted = self(x, x.new_full((len(x),), sigma), condition)
+            predicted = self(x, x.new_full((len(x),), sigma), past)
             target = predicted
             if before is not None and following > 0:
                 ratio = math.log(levels[i - 1] / sigma) / math.log(sigma / following)

@@ -46,6 +46,9 @@ class Emulator:
         self.delta_fs = normaliser.delta_fs
         self.stride = self.recipe.data.stride
         self.dt_fs = self.delta_fs * self.stride
+        self.window = self.recipe.data.window
+        self.history = 1 + self.stride * (self.window - 1)
+        """Frames before the start that a state needs."""
         self.mean_density: float | None = card["data"].get("mean_density")
         self.hold_electrons = self.model.local
         """Whether `decode` corrects the electron count; the paper's model is shown as it is."""
@@ -130,19 +133,28 @@ class Emulator:
         return grid
 
     def initial_state(self, trajectory: Trajectory, start: int) -> Tensor:
-        """State (1, 2, Nx, Ny, Nz) of frame `start` ≥ 1 of an adapted trajectory, and its past."""
-        if not 1 <= start < len(trajectory):
+        """State (1, 2·window, Nx, Ny, Nz) of frame `start` ≥ `history` of an adapted trajectory.
+
+        The window's states lie Δτ apart, newest first; each is ρ̃ and its causal rate.
+        """
+        if not self.history <= start < len(trajectory):
             raise IncompatibleError(
-                f"start frame {start} is outside 1 … {len(trajectory) - 1}: "
+                f"start frame {start} is outside {self.history} … {len(trajectory) - 1}: "
+                f"{self.name} needs its frame and the {self.history} before"
+                if self.history > 1
+                else f"start frame {start} is outside 1 … {len(trajectory) - 1}: "
                 "a state needs its frame and the one before"
             )
-        states = self.normaliser.states(trajectory.density(slice(start - 1, start + 1)))
-        return torch.from_numpy(states).to(self.device)
+        states = [
+            self.normaliser.states(trajectory.density(slice(frame - 1, frame + 1)))
+            for frame in range(start, start - self.stride * self.window, -self.stride)
+        ]
+        return torch.from_numpy(np.concatenate(states, axis=1)).to(self.device)
 
     @torch.no_grad()
     def encode(self, states: Tensor) -> Tensor:
-        """(B, 2, Nx, Ny, Nz) → latents (B, d)."""
-        return self.model.autoencoder.encode(states.to(self.device))
+        """(B, 2·window, Nx, Ny, Nz) → latents (B, …)."""
+        return self.model.encode(states.to(self.device))
 
     @torch.no_grad()
     def advance(self, latents: Tensor, streams: list[torch.Generator]) -> Tensor:
@@ -153,8 +165,8 @@ class Emulator:
 
     @torch.no_grad()
     def decode_states(self, latents: Tensor) -> Tensor:
-        """Latents (B, d) → states (B, 2, Nx, Ny, Nz): ρ̃ and its rate."""
-        return self.model.autoencoder.decode(latents)
+        """Latents (B, …) → newest states (B, 2, Nx, Ny, Nz): ρ̃ and its rate."""
+        return self.model.decode(latents)
 
     def decode(self, latents: Tensor) -> np.ndarray:
         """Latents (B, …) → densities (B, Nx, Ny, Nz) in Å⁻³, positive by construction (S6).

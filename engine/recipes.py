@@ -26,6 +26,9 @@ class DataConfig:
     """Voxels the model works on: (48, 48, 48) in the paper, 24³ for two cores; data is resampled to it."""
     stride: int = 1
     """Stored time steps from one state to the next, Δτ = stride · δ; the paper forecasts frame by frame."""
+    window: int = 1
+    """States that the next one is forecast from, Δτ apart: the paper's has one; a second tells how things
+    accelerate."""
     symmetries: bool = False
     """Train on lattice rolls, the cell's point operations (48 of a cube) and reversed time as well."""
     equilibration_fs: float = 0.0
@@ -87,14 +90,14 @@ class Recipe:
 PAPER = Recipe("paper")
 SPATIAL = Recipe(
     "spatial",
-    data=DataConfig(stride=5, symmetries=True),
+    data=DataConfig(stride=5, window=2, symmetries=True),
     autoencoder=SpatialConfig(),
     diffusion=EDMConfig(),
     loss=LossConfig(sjsd=0.0),
     training=TrainingConfig(
-        joint_steps=3000,
-        latent_steps=8000,
-        pairs=8,
+        joint_steps=1000,
+        latent_steps=6000,
+        pairs=6,
         latent_pairs=32,
         latent_noise=0.02,
         learning_rate=5e-4,

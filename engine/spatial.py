@@ -27,7 +27,7 @@ class SpatialConfig:
     """Numbers per patch."""
     width: int = 96
     """Channels of the convolutions."""
-    blocks: int = 2
+    blocks: int = 1
     """Residual blocks of encoder and decoder each."""
     rate_weight: float = 0.5
     """Weight of the time derivative's squared error beside the field's: over 10 fs, an error of the

@@ -80,9 +80,9 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         parts = split(trajectory.resampled(recipe.data.grid), recipe.data)
         self.normaliser = LogNormal.fit(parts.train.blocks(64), trajectory.dt_fs)
-        how = (self.normaliser, recipe.data.stride, recipe.data.symmetries)
+        how = (self.normaliser, recipe.data.stride, recipe.data.symmetries, recipe.data.window)
         self.training = Dataset(parts.train, *how)
-        enough = len(parts.validation) > recipe.data.stride + 2
+        enough = len(parts.validation) > recipe.data.stride * recipe.data.window + 2
         self.validation = Dataset(parts.validation, *how) if enough else None
         self.about = describe_data(trajectory, parts)
         self.about["mean_density"] = float(self.normaliser.inverse(self.training.field).mean())
@@ -147,7 +147,7 @@ class Run:
         """One optimiser step; its draws depend on (seed, stage, step) alone, so a resumed run repeats it."""
         settings = self.recipe.training
         draws = seeded(settings.seed, self.stage, self.step)
-        index = torch.randint(self.training.pairs_total, (stage.pairs,), generator=draws)
+        index = torch.randint(self.training.chains_total, (stage.pairs,), generator=draws)
         rate = learning_rate(self.step, stage.steps, settings.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -193,7 +193,7 @@ class Run:
     def validate(self, stage: Stage, data: Dataset) -> dict[str, float]:
         """Mean losses of the averaged weights on fixed, evenly spread pairs with fixed noise."""
         model, sums = self.ema.module.eval(), {}
-        picks = torch.linspace(0, data.pairs_total - 1, VALIDATION_BATCHES * stage.pairs).long()
+        picks = torch.linspace(0, data.chains_total - 1, VALIDATION_BATCHES * stage.pairs).long()
         for number, index in enumerate(picks.chunk(VALIDATION_BATCHES)):
             with self.fabric.autocast():
                 losses = stage.losses(model, data, index, seeded(number))

@@ -23,7 +23,7 @@ from engine.trajectory import Trajectory, TrajectoryWriter
 
 TINY = Recipe(
     "tiny-spatial",
-    data=DataConfig(grid=(8, 8, 8), stride=3, symmetries=True),
+    data=DataConfig(grid=(8, 8, 8), stride=3, window=2, symmetries=True),
     autoencoder=SpatialConfig(latent=12, width=8, blocks=1),
     diffusion=EDMConfig(width=8, blocks=1, embedding=8),
     loss=LossConfig(sjsd=0.0),
@@ -63,14 +63,30 @@ def test_a_shift_by_a_patch_shifts_the_latent_by_one():
     )
 
 
-def test_the_denoiser_is_equivariant_and_indifferent_to_the_cell():
+def denoiser():
+    module = SpatialDenoiser(EDMConfig(width=8, blocks=1, embedding=8), 4, 2)
+    module.line.normal_()
+    return stirred(module)
+
+
+def test_the_sampler_is_equivariant_and_indifferent_to_the_cell():
     """A cell repeated twice is the same physics: the result is repeated too."""
-    denoiser = stirred(SpatialDenoiser(EDMConfig(width=8, blocks=1, embedding=8), 4))
-    x, c, sigma = torch.randn(2, 4, 3, 3, 3), torch.randn(2, 4, 3, 3, 3), torch.tensor([0.3, 2.0])
-    out = denoiser(x, sigma, c)
-    assert torch.allclose(denoiser(x.roll(1, 3), sigma, c.roll(1, 3)), out.roll(1, 3), atol=1e-5)
-    twice = denoiser(x.repeat(1, 1, 1, 1, 2), sigma, c.repeat(1, 1, 1, 1, 2))
-    assert torch.allclose(twice, out.repeat(1, 1, 1, 1, 2), atol=1e-5)
+    past, noise = torch.randn(2, 8, 3, 3, 3), torch.randn(2, 4, 3, 3, 3)
+    sampler = denoiser()
+    following = sampler.sample(past, noise)
+    assert torch.allclose(sampler.sample(past.roll(1, 3), noise.roll(1, 3)), following.roll(1, 3), atol=1e-3)
+    twice = sampler.sample(past.repeat(1, 1, 1, 1, 2), noise.repeat(1, 1, 1, 1, 2))
+    assert torch.allclose(twice, following.repeat(1, 1, 1, 1, 2), atol=1e-3)
+
+
+def test_the_straight_forecast_is_the_least_squares_one():
+    """Where the next state is linear in the past it is exact; the remainder's scale is what noise is left."""
+    past, rule = torch.randn(64, 8, 3, 3, 3), torch.randn(4, 8)
+    following = torch.einsum("kc,bcxyz->bkxyz", rule, past)
+    sampler = SpatialDenoiser(EDMConfig(width=8, blocks=1, embedding=8), 4, 2)
+    sampler.fit(past, following + 0.1 * torch.randn_like(following))
+    assert torch.allclose(sampler.straight(past), following, atol=0.05)
+    assert sampler.spread.item() == pytest.approx(0.1, rel=0.05)
 
 
 def test_the_linear_part_is_the_best_of_its_rank():
@@ -100,8 +116,8 @@ def test_the_sampler_recovers_an_exact_gaussian():
 
     noise = torch.randn(4, 4, 12, 12, 12, generator=torch.Generator().manual_seed(0))
     for steps, tolerance in ((5, 0.2), (40, 0.02)):
-        sampler = Perfect(EDMConfig(width=8, blocks=1, embedding=8, steps=steps, sigma_min=0.005), 4)
-        x = sampler.sample(torch.zeros_like(noise), noise)
+        sampler = Perfect(EDMConfig(width=8, blocks=1, embedding=8, steps=steps, sigma_min=0.005), 4, 1)
+        x = sampler.sample_remainder(torch.zeros_like(noise), noise)
         assert x.mean().item() == pytest.approx(mean, abs=0.03)
         assert x.std().item() == pytest.approx(spread, rel=tolerance)
 
@@ -130,28 +146,38 @@ def test_symmetries_leave_every_distance_in_the_density_alone():
         )
 
 
-def test_augmented_pairs_keep_their_relation():
-    """Both states of a pair go through one operation: their difference is that of the pair, turned."""
-    pairs, draws = torch.randn(2, 6, 2, 4, 4, 4), torch.Generator().manual_seed(0)
+def test_augmented_chains_keep_their_relation():
+    """All states of a chain go through one operation: their difference is that of the chain, turned."""
+    chains, draws = torch.randn(2, 6, 2, 4, 4, 4), torch.Generator().manual_seed(0)
     allowed = symmetry.operations(np.eye(3), (4, 4, 4))
-    turned = symmetry.augment(pairs, allowed, draws, chunks=3)
-    assert not torch.equal(turned, pairs)
-    before, after = ((p[1] - p[0]).flatten(2).sort().values for p in (pairs, turned))
+    turned = symmetry.augment(chains, allowed, draws, chunks=3)
+    assert not torch.equal(turned, chains)
+    before, after = ((p[1] - p[0]).flatten(2).sort().values for p in (chains, turned))
     assert torch.allclose(before, after)
 
 
-def test_reversed_pairs_are_those_of_the_reversed_film():
+def test_reversed_chains_are_those_of_the_reversed_film():
     trajectory = lithium(20)
     normaliser = LogNormal.fit(trajectory.blocks(64), 2.0)
-    data, index = Dataset(trajectory, normaliser, 5), torch.tensor([2, 6])
-    film = Dataset(trajectory, normaliser, 5)
+    data, index = Dataset(trajectory, normaliser, 5, window=2), torch.tensor([2, 6])
+    film = Dataset(trajectory, normaliser, 5, window=2)
     film.field = film.field.flip(0)
-    # states n and n + 5 use frames n … n + 6, which the reversed film of 20 frames has at 13 − n … 19 − n
-    assert torch.equal(data.pairs(index, torch.tensor([True, True])), film.pairs(13 - index))
-    mixed = data.pairs(index, torch.tensor([True, False]))
-    assert torch.equal(mixed[1::2], data.pairs(index)[1::2]) and not torch.equal(
-        mixed[0], data.pairs(index)[0]
-    )
+    # states n, n + 5, n + 10 use frames n … n + 11: 8 − n … 19 − n of the reversed film of 20 frames
+    assert torch.equal(data.chains(index, torch.tensor([True, True])), film.chains(8 - index))
+    mixed = data.chains(index, torch.tensor([True, False]))
+    assert torch.equal(mixed[:, 1], data.chains(index)[:, 1])
+    assert not torch.equal(mixed[:, 0], data.chains(index)[:, 0])
+
+
+def test_the_newest_state_comes_first(tiny):
+    """A forecast decodes the state it started from, and remembers the one Δτ before."""
+    truth = tiny.adapt(lithium())
+    now, before = tiny.initial_state(truth, 9), tiny.initial_state(truth, 6)
+    assert torch.equal(now[:, 2:], before[:, :2])
+    assert torch.equal(tiny.encode(now)[:, 12:], tiny.encode(before)[:, :12])
+    assert np.array_equal(tiny.decode(tiny.encode(now)), tiny.decode(tiny.encode(now)[:, :12]))
+    with pytest.raises(IncompatibleError, match="4 … 39.*the 4 before"):
+        tiny.initial_state(truth, 3)
 
 
 @pytest.fixture(scope="module")
@@ -164,19 +190,19 @@ def tiny(tmp_path_factory):
 
 def test_training_leaves_an_emulator_that_forecasts_at_its_stride(tiny):
     truth = tiny.adapt(lithium())
-    frames = list(rollout(tiny, tiny.initial_state(truth, 1), 3, members=2, seed=4))
+    frames = list(rollout(tiny, tiny.initial_state(truth, 4), 3, members=2, seed=4))
     assert [frame.time_fs for frame in frames] == [6.0, 12.0, 18.0]
-    alone = next(rollout(tiny, tiny.initial_state(truth, 1), 1, first_member=1, seed=4))
+    alone = next(rollout(tiny, tiny.initial_state(truth, 4), 1, first_member=1, seed=4))
     assert frames[0].density[1] == pytest.approx(alone.density[0], rel=1e-4)
     assert not np.allclose(frames[0].density[0], frames[0].density[1])
 
 
 def test_held_electrons_are_those_of_the_training_frames(tiny):
     seen = tiny.adapt(lithium()).between(*tiny.card["data"]["train_fs"])
-    frame = next(rollout(tiny, tiny.initial_state(seen, 1), 1))
+    frame = next(rollout(tiny, tiny.initial_state(seen, 4), 1))
     assert frame.density.mean() == pytest.approx(seen.density().mean(), rel=1e-5)
     tiny.hold_electrons = False
-    free = next(rollout(tiny, tiny.initial_state(seen, 1), 1)).density.mean()
+    free = next(rollout(tiny, tiny.initial_state(seen, 4), 1)).density.mean()
     tiny.hold_electrons = True
     assert free != pytest.approx(frame.density.mean(), rel=1e-6)
 
@@ -196,9 +222,9 @@ def test_one_model_serves_other_cells_of_its_spacing(tiny, tmp_path):
     """Twice the cell, filled with two copies: encoded and decoded, it is two copies of the small one."""
     small, double = tiny.adapt(lithium(8)), tiny.adapt(repeated(tmp_path / "double.h5"))
     assert double.grid == (8, 8, 16)
-    one, two = (tiny.decode(tiny.encode(tiny.initial_state(t, 2)))[0] for t in (small, double))
+    one, two = (tiny.decode(tiny.encode(tiny.initial_state(t, 4)))[0] for t in (small, double))
     assert two == pytest.approx(np.tile(one, (1, 1, 2)), rel=1e-3)
-    assert next(rollout(tiny, tiny.initial_state(double, 2), 1)).density.shape == (1, 8, 8, 16)
+    assert next(rollout(tiny, tiny.initial_state(double, 4), 1)).density.shape == (1, 8, 8, 16)
 
 
 def test_cells_and_densities_it_does_not_know_are_refused_in_words(tiny, tmp_path):
