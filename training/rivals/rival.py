@@ -57,6 +57,7 @@ class Rival(Emulator):
         self.delta_fs = normaliser.delta_fs
         self.stride = int(card["stride"])
         self.dt_fs = self.delta_fs * self.stride
+        self.window = self.history = 1  # a state and the frame before it
         self.mean_density: float | None = card["data"].get("mean_density")
         self.hold_electrons = False  # a rival is shown as it is
 
