@@ -15,6 +15,7 @@ from scipy.stats import t as student
 from engine.ensemble import BANDS
 from engine.recorder import Record
 
+SHORTEST_FS = 1000.0  # of a tenth: errors cannot know of correlations that are longer than what they see
 LAG_FS = 100.0  # the main peak of F(q,t) has halved by then
 LEVEL = 0.05  # nominal chance that a stationary run fails in any of its statistics; AR(1) runs measure 0.09
 PATIENCE = 3.0  # blocks longer than the mean-square optimum: less bias, paid for by a wider limit
@@ -112,18 +113,22 @@ def compare(first: np.ndarray, last: np.ndarray, deviation: float, tests: int = 
 
 
 def tenths(run: Record, truth: Record) -> dict:
-    """Every statistic of `statistics` in the first and last tenth of a run, and whether all agree."""
-    # a statistic that this run, or a tenth of it, is too short for is left out
+    """Every statistic of `statistics` in the first and last tenth of a run, and whether all agree.
+
+    A run whose tenths are shorter than SHORTEST_FS has none, and neither agrees nor disagrees (None).
+    """
+    if len(run) // 10 * run.dt_fs < SHORTEST_FS:
+        return {"statistics": {}, "agree": None, "worst_z_over_limit": None}
     edge = _upper_edge(truth)
     known, mine = statistics(truth, edge), statistics(run, edge)
-    mine = {name: series for name, series in mine.items() if len(series) >= 20 and name in known}
+    mine = {name: series for name, series in mine.items() if name in known}
     result = {}
     for name, series in mine.items():
         size = len(series) // 10
         deviation = float(np.std(known[name]))
         result[name] = compare(series[:size], series[-size:], deviation, len(mine))
     rows = {name: asdict(row) | {"agree": row.agree} for name, row in result.items()}
-    worst = max((abs(row.z) / row.limit for row in result.values()), default=float("nan"))
+    worst = max(abs(row.z) / row.limit for row in result.values())
     return {"statistics": rows, "agree": all(r.agree for r in result.values()), "worst_z_over_limit": worst}
 
 

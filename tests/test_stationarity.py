@@ -117,6 +117,8 @@ def test_electron_drift_finds_the_slope_within_its_error():
     assert drift["slope_per_ps_error"] < 0.3 * expected
 
 
-def test_a_run_too_short_for_tenths_is_left_out_in_silence():
+def test_a_run_whose_tenths_are_shorter_than_a_picosecond_neither_agrees_nor_disagrees():
     truth = record(liquid(100, seed=1))
-    assert stationarity.tenths(record(liquid(12, seed=2)), truth)["statistics"] == {}
+    short = stationarity.tenths(record(liquid(499, seed=2)), truth)
+    assert short["statistics"] == {} and short["agree"] is None
+    assert stationarity.tenths(record(liquid(500, seed=2)), truth)["agree"] is not None

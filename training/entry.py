@@ -99,7 +99,7 @@ class Entry:
             "log_mean_within_0.02": all(abs(t["log_mean_shift"]) <= 0.02 for t in parts),
             "log_std_within_15_percent": all(abs(t["log_std_ratio"] - 1) <= 0.15 for t in parts),
             "sq_intensity_within_factor_2": all(t["sq_intensity_ratio_worst"] <= 2 for t in parts),
-            "tenths_agree": bool(self.tenths["agree"]),
+            "tenths_agree": self.tenths["agree"] is not False,
         }
         steps = {"step_vrmse": self.runs[0].step_vrmse, "step_vrmse_truth": self.bench.record.step_vrmse}
         return healthy | drift | steps | {"met": met}

@@ -163,7 +163,7 @@ def _agreement(tenths: dict) -> str:
     """Whether the first and last tenth agree, and in what they do not."""
     rows = tenths["statistics"]
     if not rows:
-        return "too short to compare its tenths"
+        return "too short to compare its tenths (1 ps each at least)"
     differ = [
         f"{name} (z {row['z']:+.1f}, limit {row['limit']:.1f}, effect {row['effect']:+.2f})"
         for name, row in rows.items()
