@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ldm_viewer.stage import Stage
 
 PLUGIN = "ldm_viewer"
-SIDE = ("Histogram", "S(q)")  # tabs under the panel; the first one is on top
+SIDE = ("Histogram", "S(q)", "F(q,t)", "Drift")  # tabs under the panel; the first one is on top
 BELOW = "Slices"  # three images want width: under the canvas
 SLICES_HEIGHT = 350
 SIDE_WIDTH = 340
@@ -37,7 +38,10 @@ def open_docks(stage: Stage, panel: QWidget) -> None:
     if len(fresh) < len(docks):
         return
     window.splitDockWidget(home, fresh[SIDE[0]], Qt.Orientation.Vertical)
-    window.tabifyDockWidget(fresh[SIDE[0]], fresh[SIDE[1]])
+    for former, name in pairwise(SIDE):
+        window.tabifyDockWidget(fresh[former], fresh[name])
+    for name, dock in fresh.items():
+        dock.setWindowTitle(name)  # "Histogram (ldm_viewer)" four times would not fit on the tabs
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)  # curves need height
     window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, fresh[BELOW])
     _enlarge(window)

@@ -12,7 +12,7 @@ from magicgui import widgets
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ldm_viewer.arrange import DropTarget, open_docks
 from ldm_viewer.reader import SAMPLE
@@ -34,6 +34,8 @@ SAMPLE_FILE = SAMPLE + "li32_test.h5"
 OTHER = "other folder…"
 SETUP = ("start_fs", "seed", "members", "frames", "stride")  # fields of the form named as in `Setup`
 MEAN = "mean"
+LONGEST_STATUS = "running: 10000 of 10000 frames, 100.0 a second"
+LONGEST_TIME = "100000.25 fs"
 RUN_WORDS = {Status.RUNNING: "Pause", Status.PAUSED: "Resume"}
 
 
@@ -92,8 +94,10 @@ class MainPanel(QWidget):
         self.follow = widgets.CheckBox(name="follow", value=True, text="Follow the newest frame")
         self.form = widgets.Container(widgets=self._rows(), labels=True)
         self.form.margins = (0, 0, 0, 0)
-        for label in (self.data_info, self.emulator_info, self.status):  # text never changes the layout
+        for label in (self.data_info, self.emulator_info):  # long texts never change the layout
             label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        for label, longest in ((self.status, LONGEST_STATUS), (self.time_text, LONGEST_TIME)):
+            _fix_size(label.native, longest)
         self.setLayout(QVBoxLayout())
         self.layout().setContentsMargins(6, 4, 6, 4)
         self.layout().addWidget(self.form.native)
@@ -285,6 +289,12 @@ class MainPanel(QWidget):
         _put(self.time_text, value=f"{state.time_fs:g} fs")
 
 
+def _fix_size(label: QLabel, longest: str) -> None:
+    """Room for the longest text: a label that may change its size has the window laid out with every text."""
+    metrics = label.fontMetrics()
+    label.setFixedSize(metrics.horizontalAdvance(longest), metrics.height() + 4)
+
+
 def _members(state: State) -> list[str]:
     count = 1 if state.shown is None else state.shown.members
     return [f"member {number + 1}" for number in range(count)]
@@ -309,7 +319,7 @@ def _row(label: str, *parts: widgets.Widget) -> widgets.Container:
 
 @contextmanager
 def _silent(panel: MainPanel) -> Iterator[None]:
-    """While the form shows the state, its fields give no commands and the panel is painted once, at the end.
+    """While the form shows the state, its fields give no commands.
 
     A progress bar repaints itself at once for every value otherwise, and the whole window with it.
     """
@@ -326,9 +336,9 @@ def _silent(panel: MainPanel) -> Iterator[None]:
         panel.stride,
         panel.follow,
     )
-    panel.setUpdatesEnabled(False)
+    panel.progress.native.setUpdatesEnabled(False)
     with ExitStack() as stack:
         for field in fields:
             stack.enter_context(field.changed.blocked())
         yield
-    panel.setUpdatesEnabled(True)
+    panel.progress.native.setUpdatesEnabled(True)

@@ -21,6 +21,7 @@ from engine.emulator import Emulator
 from engine.rollout import rollout
 from engine.samples import shipped
 from ldm_viewer.frames import GrowingFrames, Series
+from ldm_viewer.ledger import Ledger
 from ldm_viewer.reader import open_any
 from ldm_viewer.state import Beside, Run, Setup, State, Status
 from ldm_viewer.worker import ForecastWorker
@@ -45,6 +46,7 @@ class Session:
         self._make_rollout = make_rollout
         self._folders = dict(shipped())
         self._worker: ForecastWorker | None = None
+        self.ledger = Ledger()  # for one thread beside the window
         self.state = State(emulators=tuple(self._folders))
         _open_sessions.add(self)
 
@@ -185,6 +187,12 @@ class Session:
         if self._worker is not None and self.state.status.active:
             self._worker.stop()
             self._replace(status=Status.STOPPED)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `poll` would show another frame."""
+        worker = self._worker
+        return worker is not None and worker.number == self.state.run and worker.film.ready > self.state.ready
 
     def poll(self) -> None:
         """Take over what the worker has made ready since the last look. Cheap; call it ten times a second."""

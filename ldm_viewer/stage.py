@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.experimental import link_layers
 from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QWidget
 
 from engine.palette import DIFFERENCE_COLORMAP, FORECAST, TRUTH
@@ -21,12 +23,15 @@ from ldm_viewer.layers import AXES, ReversedFrames, image, placement
 from ldm_viewer.session import Session
 from ldm_viewer.state import Beside, State
 from ldm_viewer.turns import Turns
+from ldm_viewer.worker import background
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     import napari
 
+CANVAS_MS = 2  # not 0: that would be an event, handled before the timers that wait
 SPREAD_COLORMAP = "magma"
 LINKED = (
     "contrast_limits",
@@ -85,6 +90,9 @@ class Stage:
         viewer.layers.events.removed.connect(self._on_removed)
         self.turns = Turns()
         self.turns.add(self._poll)
+        self.turns.add(self._read_ahead)
+        self._reading: Future | None = None
+        self._read: Series | None = None  # the truth that it is about
         QApplication.instance().aboutToQuit.connect(self.close)
 
     def attend(self, widget: QWidget) -> None:
@@ -113,8 +121,30 @@ class Stage:
             self.close()
             return False
         before = self.session.state
+        if self.session.has_news:
+            self._hold_canvas()
         self.session.poll()
         return self.session.state is not before
+
+    def _hold_canvas(self) -> None:
+        """Let the canvas paint in the next round of the event loop: slicing first, then drawing.
+
+        Together they would take 40 ms at a stretch, apart 25 at most.
+        """
+        canvas = self._widgets[0].window().centralWidget().findChild(QOpenGLWidget)
+        if canvas is not None and canvas.updatesEnabled():
+            canvas.setUpdatesEnabled(False)
+            QTimer.singleShot(CANVAS_MS, lambda: isalive(canvas) and canvas.setUpdatesEnabled(True))
+
+    def _read_ahead(self) -> bool:
+        """While no forecast runs, have the truth's observables ready for the docks; nothing is drawn."""
+        state, reading = self.session.state, self._reading
+        if state.truth is None or state.status.active or (reading is not None and not reading.done()):
+            return False
+        if reading is None or reading.exception() or reading.result().behind or self._read is not state.truth:
+            self._read = state.truth
+            self._reading = background.submit(self.session.ledger.read, state)
+        return False
 
     # ------------------------------------------------------------------------------------ session → viewer
 

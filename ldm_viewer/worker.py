@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ def step_aside() -> None:
         with suppress(OSError):
             thread = threading.get_native_id()
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
+
+
+background = ThreadPoolExecutor(1, "docks", initializer=step_aside)
+"""Where the docks' numbers are made: one thread, so that what they share needs no lock."""
 
 
 class ForecastWorker(threading.Thread):

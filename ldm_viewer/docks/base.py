@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
 from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from engine.palette import NEUTRAL
+from ldm_viewer.sheet import SUFFIXES, Band, Line, Pictures, Sheet
 from ldm_viewer.stage import docked, stage_of
-from ldm_viewer.worker import step_aside
+from ldm_viewer.worker import background
 
 if TYPE_CHECKING:
     import napari
 
+    from ldm_viewer.ledger import Reading
     from ldm_viewer.state import State
 
 AXIS_WIDTH = 52  # pixels
-
-_pool = ThreadPoolExecutor(1, "docks", initializer=step_aside)
+LEFT = Qt.AlignmentFlag.AlignLeft
+BAND_ALPHA = 60  # of 255
 
 
 class LiveDock(QWidget):
@@ -38,6 +43,12 @@ class LiveDock(QWidget):
         self.layout().setContentsMargins(4, 4, 4, 4)
         self.note = QLabel(wordWrap=True, visible=False)
         self.layout().addWidget(self.note)
+        self.export = QToolButton(
+            text="Export…", toolTip="Save what is shown as a table (CSV) or picture (PDF, PNG, SVG)"
+        )
+        self.export.setAutoRaise(True)
+        self.export.clicked.connect(self._ask_where)
+        self._saving: Future | None = None
         self._stale = True
         self._job: Future | None = None
         self.session.changed.connect(self._on_changed)
@@ -58,6 +69,18 @@ class LiveDock(QWidget):
     def draw(self, result: Any) -> None:
         """Show what `compute` found."""
         raise NotImplementedError
+
+    def sheet(self) -> Sheet | Pictures | None:
+        """What is shown, ready to be saved; None before anything is."""
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> None:
+        """Save what is shown, beside the GUI thread; the dock says where it is, or why not."""
+        shown = self.sheet()
+        if shown is None:
+            self._say("there is nothing to save yet")
+        else:
+            self._saving = background.submit(shown.save, path)
 
     def request(self) -> Any:
         """The dock's own choices, read in the GUI thread."""
@@ -100,22 +123,108 @@ class LiveDock(QWidget):
         if not docked(self):
             self.stage.turns.remove(self._turn)
             return False
+        if self._saving is not None and self._saving.done():
+            saving, self._saving = self._saving, None
+            self._say(
+                f"not saved: {saving.exception()}" if saving.exception() else f"saved {saving.result()}"
+            )
         job, drawn = self._job, False
         if job is not None and job.done():
             self._job, drawn = None, True
             self._deliver(job)
         if self._stale and self._job is None and self.seen:
             self._stale = False
-            self._job = _pool.submit(self.compute, self.session.state, self.request())
+            self._job = background.submit(self.compute, self.session.state, self.request())
         return drawn
 
     def _deliver(self, job: Future) -> None:
         """Draw a result; what cannot be computed is said in the dock, not thrown into the event loop."""
         error = job.exception()
-        self.note.setText(f"cannot show this: {error}" if error else "")
-        self.note.setVisible(error is not None)
-        if error is None:
+        if error is not None:
+            self._say(f"cannot show this: {error}")
+        else:
+            if self.note.text().startswith("cannot show"):
+                self._say("")
             self.draw(job.result())
+
+    def _say(self, text: str) -> None:
+        self.note.setText(text)
+        self.note.setVisible(bool(text))
+
+    def _ask_where(self) -> None:
+        name = f"{type(self).__name__.removesuffix('Dock').lower()}.csv"
+        kinds = ";;".join(f"{suffix[1:].upper()} (*{suffix})" for suffix in SUFFIXES)
+        path, kind = QFileDialog.getSaveFileName(self, "Save what is shown", name, kinds)
+        if path:
+            suffix = "." + kind.split(" ")[0].lower()
+            self.save(path if Path(path).suffix.lower() in SUFFIXES else path + suffix)
+
+
+class CurveDock(LiveDock):
+    """A plot of the `Sheet` that `compute` returns; curves keep their name, and their place in the legend."""
+
+    def __init__(self, napari_viewer: napari.Viewer, *controls: QWidget | None) -> None:
+        super().__init__(napari_viewer)
+        self.plot = plot("", "")
+        self.layout().addWidget(row(*controls, None, self.export))
+        self.layout().addWidget(self.plot, 1)
+        self.curves: dict[str, pg.PlotDataItem] = {}
+        self.band: tuple[pg.PlotCurveItem, pg.PlotCurveItem] | None = None
+        self.mark = pg.InfiniteLine(angle=90, pen=pg.mkPen(NEUTRAL, width=1))
+        self.mark.setVisible(False)
+        self.plot.addItem(self.mark, ignoreBounds=True)
+        self._sheet: Sheet | None = None
+
+    def read(self, state: State) -> Reading:
+        """The observables of all frames so far, for `compute`; where frames wait, it is called again."""
+        reading = self.session.ledger.read(state)
+        if reading.behind:
+            self.refresh()
+        return reading
+
+    def sheet(self) -> Sheet | None:
+        """What is shown."""
+        return self._sheet
+
+    def draw(self, result: Sheet) -> None:
+        """Set curves, band, labels and the slider's mark."""
+        self._sheet = result
+        label_axes(self.plot.getPlotItem(), result.x_label, result.y_label)
+        self._draw_band(result.band)
+        shown = {line.name: line for line in result.lines}
+        for name in shown:
+            if name not in self.curves:
+                self.curves[name] = self._add(shown[name])
+                self._on_theme()
+        for name, curve in self.curves.items():
+            curve.setData(*((shown[name].x, shown[name].y) if name in shown else ([], [])))
+        self.plot.getViewBox().updateAutoRange()  # else it follows the paint, and causes another one
+        self.mark.setVisible(result.mark is not None)
+        if result.mark is not None:
+            self.mark.setValue(result.mark)
+
+    def _add(self, line: Line) -> pg.PlotDataItem:
+        style = Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine
+        curve = pg.PlotDataItem(
+            name=line.name, pen=pg.mkPen(line.color, width=1 if line.thin else 2, style=style)
+        )
+        curve.setZValue(0 if line.thin else 1)
+        self.plot.addItem(curve, ignoreBounds=line.dashed)
+        return curve
+
+    def _draw_band(self, band: Band | None) -> None:
+        if band is None and self.band is None:
+            return
+        if self.band is None:
+            color = pg.mkColor(band.color)
+            color.setAlpha(BAND_ALPHA)
+            self.band = pg.PlotCurveItem(), pg.PlotCurveItem()
+            filled = pg.FillBetweenItem(*self.band, brush=color)
+            filled.setZValue(-1)
+            self.plot.addItem(filled)
+        sides = ([], []) if band is None else (band.low, band.high)
+        for curve, values in zip(self.band, sides, strict=True):
+            curve.setData([] if band is None else band.x, values)
 
 
 def plot(x: str, y: str) -> pg.PlotWidget:
@@ -144,15 +253,39 @@ def pen(color: str) -> Any:
     return pg.mkPen(color, width=2)
 
 
-def line(text: str = "", name: str = "") -> QLabel:
-    """A line of changing text: however long, it leaves the window's layout alone (laying out costs 50 ms)."""
-    label = QLabel(text, objectName=name)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-    return label
+class TextLine(QWidget):
+    """A line of changing text that asks for no layout, however long it grows.
+
+    Every new text of a bare QLabel has the whole window laid out and painted again, some 10 ms each time.
+    """
+
+    def __init__(
+        self, text: str = "", name: str = "", align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft
+    ) -> None:
+        super().__init__()
+        self._label = QLabel(text, self, objectName=name)  # without a layout, its wishes end here
+        self._label.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def setText(self, text: str) -> None:  # noqa: N802 (as Qt's labels)
+        """Show another text."""
+        self._label.setText(text)
+
+    def text(self) -> str:
+        """What is shown."""
+        return self._label.text()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """One line of text high."""
+        return QSize(0, self._label.fontMetrics().height() + 4)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """The label fills the line."""
+        self._label.resize(self.size())
 
 
 def row(*widgets: QWidget | None) -> QWidget:
-    """Small controls side by side; None, or a `line`, pushes what follows to the right."""
+    """Small controls side by side; None, or a `TextLine`, pushes what follows to the right."""
     holder = QWidget()
     layout = QHBoxLayout(holder)
     layout.setContentsMargins(0, 0, 0, 0)

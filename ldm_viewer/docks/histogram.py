@@ -10,7 +10,8 @@ import pyqtgraph as pg
 from engine.observables import histogram, value_edges
 from engine.palette import FORECAST, TRUTH
 from engine.scores import jsd
-from ldm_viewer.docks.base import LiveDock, line, pen, plot
+from ldm_viewer.docks.base import LiveDock, TextLine, pen, plot, row
+from ldm_viewer.sheet import Line, Sheet
 
 if TYPE_CHECKING:
     import napari
@@ -39,12 +40,28 @@ class HistogramDock(LiveDock):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self.plot = plot("ρ (Å⁻³)", "P(ρ) (Å³)")
-        self.distance = line("open a trajectory", "jsd")
-        self.layout().addWidget(self.distance)
+        self.distance = TextLine("open a trajectory", "jsd")
+        self.distance.setToolTip("Jensen–Shannon divergence of the two distributions, 0 … ln 2")
+        self.layout().addWidget(row(self.distance, self.export))
         self.layout().addWidget(self.plot, 1)
         self.curves = {
             name: self._curve(name, color) for name, color in (("truth", TRUTH), ("forecast", FORECAST))
         }
+
+        self._shown: Distributions | None = None
+
+    def sheet(self) -> Sheet | None:
+        """Both distributions at the middles of their bins."""
+        if self._shown is None:
+            return None
+        edges = self._shown.edges
+        told = (("truth", self._shown.truth, TRUTH), ("forecast", self._shown.forecast, FORECAST))
+        lines = [
+            Line(name, (edges[1:] + edges[:-1]) / 2, values, color)
+            for name, values, color in told
+            if values is not None
+        ]
+        return Sheet("Distribution of density values", "ρ (Å⁻³)", "P(ρ) (Å³)", tuple(lines))
 
     def _curve(self, name: str, color: str) -> pg.PlotCurveItem:
         fill = pg.mkColor(color)
@@ -68,17 +85,19 @@ class HistogramDock(LiveDock):
 
     def draw(self, result: Distributions) -> None:
         """Set the curves and the distance."""
+        self._shown = result
         for name, values in (("truth", result.truth), ("forecast", result.forecast)):
             self.curves[name].setData(
                 result.edges, np.zeros(len(result.edges) - 1) if values is None else values
             )
+        self.plot.getViewBox().updateAutoRange()  # else it follows the paint, and causes another one
         distance = result.distance
         self.distance.setText(_sentence(result, distance))
 
 
 def _sentence(result: Distributions, distance: float | None) -> str:
     if distance is not None:
-        return f"Jensen–Shannon divergence here: <b>{distance:.4f} nats</b>"
+        return f"JSD of this frame: <b>{distance:.4f} nats</b>"
     if result.truth is None and result.forecast is None:
         return "open a trajectory"
     return "no truth at this time" if result.truth is None else "no forecast at this time"

@@ -11,8 +11,9 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QComboBox, QLabel, QSlider
 
 from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP
-from ldm_viewer.docks.base import LiveDock, label_axes, line, row
+from ldm_viewer.docks.base import LiveDock, TextLine, label_axes, row
 from ldm_viewer.planes import PLANES, Plane
+from ldm_viewer.sheet import Pictures
 from ldm_viewer.stage import DIFFERENCE_SHARE
 from ldm_viewer.words import describe_time
 
@@ -57,15 +58,28 @@ class SlicesDock(LiveDock):
         self.where = QLabel()
         self.plane.currentTextChanged.connect(self.refresh)
         self.position.valueChanged.connect(self.refresh)
-        self.moment = line(name="moment")
-        self.moment.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.layout().addWidget(row(QLabel("cut at"), self.plane, self.position, self.where, self.moment))
+        self.moment = TextLine(name="moment", align=Qt.AlignmentFlag.AlignRight)
+        self.layout().addWidget(
+            row(QLabel("cut at"), self.plane, self.position, self.where, self.moment, self.export)
+        )
         self.view = pg.GraphicsLayoutWidget()
         self.view.setBackground(None)
         self.view.ci.layout.setContentsMargins(0, 0, 0, 6)
         self.view.ci.layout.setHorizontalSpacing(6)
         self.layout().addWidget(self.view, 1)
+        self._shown: Cuts | None = None
         self._build()
+
+    def sheet(self) -> Pictures | None:
+        """The cuts that are shown."""
+        shown = self._shown
+        if shown is None:
+            return None
+        cuts = {name: getattr(shown, name) for name in self.images if getattr(shown, name) is not None}
+        title = f"{self.plane.currentText()} = {shown.position:.2f} Å, {shown.moment}"
+        low, high = shown.limits
+        labels = shown.plane.labels(shown.cell)
+        return Pictures(title, cuts, shown.edges, labels, shown.limits, DIFFERENCE_SHARE * (high - low))
 
     def _build(self) -> None:
         self.images = {}
@@ -122,6 +136,7 @@ class SlicesDock(LiveDock):
         """Set images, places and limits."""
         if result is None:
             return
+        self._shown = result
         self.where.setText(f"= {result.position:.2f} Å")
         self.moment.setText(result.moment)
         low, high = result.limits

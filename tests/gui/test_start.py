@@ -26,7 +26,7 @@ run = napari.run
 def look():
     viewer = napari.current_viewer()
     docks = [d.windowTitle() or d.objectName() for d in viewer.window._qt_window.findChildren(QDockWidget)]
-    print("DOCKS", sorted(d for d in docks if "ldm_viewer" in d))
+    print("DOCKS", sorted(docks))
     print("LAYERS", [layer.name for layer in viewer.layers])
     viewer.close()
 
@@ -88,7 +88,7 @@ def test_reader_shows_a_cube_file_in_place(tmp_path: Path) -> None:
 def test_napari_w_ldm_viewer_opens_panel_and_docks(tmp_path: Path) -> None:
     done = start(["-c", LOOK, "-w", "ldm_viewer"], tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "Forecast (ldm_viewer)" in done.stdout and "Slices (ldm_viewer)" in done.stdout, done.stdout
+    assert "Forecast (ldm_viewer)" in done.stdout and "'Slices'" in done.stdout, done.stdout
     assert "Traceback" not in done.stderr, done.stderr
     assert "LAYERS ['truth', 'forecast', 'difference']" in done.stdout
 

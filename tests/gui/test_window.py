@@ -51,7 +51,7 @@ def test_opens_ready_with_sample_emulator_and_all_docks(desk: SimpleNamespace, w
     assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "difference"]
     assert desk.panel.data.value == wave_file and desk.panel.emulator.value == "tiny"
     assert desk.panel.run.enabled and desk.panel.run.text == "Forecast"
-    assert set(desk.docks) == {"Histogram", "S(q)", "Slices"}
+    assert set(desk.docks) == {"Histogram", "S(q)", "F(q,t)", "Drift", "Slices"}
     assert desk.docks["Slices"].seen and desk.docks["Histogram"].seen
     assert desk.viewer.canvas.grid.enabled and tuple(desk.viewer.canvas.grid.shape) == (1, 2)
 
@@ -187,6 +187,58 @@ def test_structure_factor_changes_convention(desk: SimpleNamespace, qtbot: objec
         curve = structure_factor(truth[None], CELL, FINE_SHELLS, kind)
         expected = curve.values[0][np.isfinite(curve.values[0])]
         np.testing.assert_allclose(dock.curves["truth"].getData()[1], expected)
+
+
+def test_means_over_time_and_the_truths_band(desk: SimpleNamespace, qtbot: object) -> None:
+    forecast(desk, qtbot)
+    dock = show_dock(desk, "S(q)")
+    dock.kind.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: "forecast, mean so far" in dock.curves, timeout=5_000)
+    qtbot.wait(50)
+    quiet(desk, qtbot)
+    frames = np.asarray(desk.session.state.forecast.frames[:])
+    curve = structure_factor(frames, CELL, FINE_SHELLS, "intensity")
+    filled = np.isfinite(curve.values[0])
+    np.testing.assert_allclose(
+        dock.curves["forecast, mean so far"].getData()[1], curve.values.mean(axis=0)[filled], rtol=1e-4
+    )
+    low, high = (side.getData()[1] for side in dock.band)
+    mean = dock.curves["truth, mean"].getData()[1]
+    assert (low <= mean + 1e-9).all() and (mean <= high + 1e-9).all()
+
+
+def test_relaxation_fills_in_and_drift_follows_the_slider(desk: SimpleNamespace, qtbot: object) -> None:
+    forecast(desk, qtbot, frames=25)
+    dock = show_dock(desk, "F(q,t)")
+    dock.shell.setCurrentIndex(1)  # the wave's own: 2π/4 Å⁻¹
+    qtbot.waitUntil(lambda: "forecast" in dock.curves, timeout=5_000)
+    qtbot.wait(50)
+    quiet(desk, qtbot)
+    times, truth = dock.curves["truth"].getData()
+    np.testing.assert_allclose(times, [0, 20, 40, 60])
+    np.testing.assert_allclose(truth, (4 * np.cos(2 * np.pi * times / 100) + 1) / 5, atol=1e-3)
+    assert dock.curves["forecast"].getData()[0][-1] == 40.0
+    dock = show_dock(desk, "Drift")
+    desk.session.look_at(20.0)
+    qtbot.waitUntil(lambda: dock.mark.value() == 20.0, timeout=5_000)
+    quiet(desk, qtbot)
+    assert set(dock.curves) == {"forecast", "persistence", "linear"}
+    dock.quantity.setCurrentText("electron count")
+    qtbot.waitUntil(lambda: "truth" in dock.curves and len(dock.curves["linear"].getData()[0] or ()) == 0)
+    np.testing.assert_allclose(dock.curves["truth"].getData()[1], 0.05 * 64, rtol=1e-4)
+
+
+def test_every_dock_saves_what_it_shows(desk: SimpleNamespace, qtbot: object, tmp_path: Path) -> None:
+    forecast(desk, qtbot)
+    for name in desk.docks:
+        dock = show_dock(desk, name)
+        qtbot.waitUntil(lambda dock=dock: dock.seen and dock.sheet() is not None, timeout=5_000)
+        path = tmp_path / f"{type(dock).__name__}.csv"
+        dock.save(path)
+        qtbot.waitUntil(lambda dock=dock: dock.note.text().startswith("saved"), timeout=5_000)
+        assert "truth" in path.read_text() or "forecast" in path.read_text()
+    dock.save(tmp_path / "nothing.xyz")
+    qtbot.waitUntil(lambda: "not saved: nothing.xyz" in dock.note.text(), timeout=5_000)
 
 
 def test_slices_show_the_plane_and_share_limits(desk: SimpleNamespace, qtbot: object) -> None:

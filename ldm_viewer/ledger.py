@@ -1,0 +1,170 @@
+"""Observables of every frame of truth and forecast, taken a few frames at a time. No Qt.
+
+The docks ask one `Ledger`, from one thread beside the window; what it has read of a run it keeps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import rel_entr
+
+from engine.observables import counts
+from engine.recorder import Bins, Record, Recorder
+from engine.scores import linear_extrapolation
+from ldm_viewer.frames import Series
+
+if TYPE_CHECKING:
+    from ldm_viewer.state import State
+
+BLOCK = 6  # frames read at one request: some 20 ms, beside a window that must stay fluid
+SAMPLES = 8  # frames whose smallest and largest values set the histograms' range
+KEPT = 8  # forecasts, or members of one, that are remembered
+BASELINES = ("persistence", "linear")
+
+
+@dataclass(frozen=True)
+class Page:
+    """Beside the record of a forecast, frame by frame: errors at equal times, NaN where there is no truth."""
+
+    record: Record
+    times_fs: np.ndarray
+    vrmse: dict[str, np.ndarray]  # "forecast" and the baselines → (T,)
+    jsd: dict[str, np.ndarray]  # to the truth's distribution over all its frames, nats
+
+
+@dataclass
+class _Account:
+    """What was read of one series."""
+
+    series: Series
+    recorder: Recorder
+    squares: dict[str, list[float]] = field(default_factory=dict)  # ⟨(ρ̂ − ρ)²⟩ in Å⁻⁶
+    counts: dict[str, list[np.ndarray]] = field(default_factory=dict)  # of baselines, (bins,)
+
+    @property
+    def read(self) -> int:
+        return self.recorder.frames
+
+    def behind(self, until: int) -> bool:
+        return self.recorder.broken_at is None and self.read < until
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is known now; `behind` says that frames wait for the next request."""
+
+    truth: Record | None
+    truth_times_fs: np.ndarray
+    page: Page | None
+    behind: bool
+
+
+class Ledger:
+    """Reads on at every request, a block of frames of each series."""
+
+    def __init__(self) -> None:
+        self._truth: _Account | None = None
+        self._forecasts: dict[tuple[int, int | None], _Account] = {}
+        self._basis: object = None
+
+    def read(self, state: State) -> Reading:
+        """Truth: all of the file at the emulator's stored step. Page: the shown forecast, None before it."""
+        truth = self._account_of_truth(state)
+        if truth is None:
+            return Reading(None, np.empty(0), None, False)
+        for frame in _next(truth, len(truth.series)):
+            truth.recorder.update(frame)
+        if not truth.read:
+            return Reading(None, np.empty(0), None, False)
+        record, behind = truth.recorder.record(), truth.behind(len(truth.series))
+        times = truth.series.start_fs + truth.series.step_fs * np.arange(len(record))
+        if state.shown is None or state.forecast is None:
+            return Reading(record, times, None, behind)
+        account = self._account_of_forecast(state)
+        for index, frame in enumerate(_next(account, len(state.forecast)), start=account.read):
+            account.recorder.update(frame)
+            if account.recorder.broken_at is not None:
+                break
+            _compare(account, frame, index, state)
+        page = _page(account, record) if account.read else None
+        return Reading(record, times, page, behind or account.behind(len(state.forecast)))
+
+    def _account_of_truth(self, state: State) -> _Account | None:
+        basis = state.trajectory if state.adapted is None else state.adapted
+        if basis is None:
+            self._truth = self._basis = None
+        elif basis is not self._basis:
+            series = Series.of(basis)
+            self._truth, self._basis = _Account(series, _recorder(series, _bins(series))), basis
+            self._forecasts.clear()
+        return self._truth
+
+    def _account_of_forecast(self, state: State) -> _Account:
+        key = (state.shown.number, state.member)
+        if key not in self._forecasts:
+            while len(self._forecasts) >= KEPT:
+                self._forecasts.pop(next(iter(self._forecasts)))
+            self._forecasts[key] = _Account(state.film, _recorder(state.film, self._truth.recorder.bins))
+        return self._forecasts[key]
+
+
+def _next(account: _Account, until: int) -> list[np.ndarray]:
+    return [account.series.frames[index] for index in range(account.read, min(account.read + BLOCK, until))]
+
+
+def _bins(series: Series) -> Bins:
+    picks = np.unique(np.linspace(0, len(series) - 1, SAMPLES).astype(int))
+    frames = [series.frames[int(pick)] for pick in picks]
+    return Bins.of(float(max(np.min(frames), 1e-9)), float(np.max(frames)))
+
+
+def _recorder(series: Series, bins: Bins) -> Recorder:
+    return Recorder(series.grid, series.cell, series.step_fs, bins)
+
+
+def _compare(account: _Account, frame: np.ndarray, index: int, state: State) -> None:
+    """Squared errors of forecast and baselines at this frame's time, and what the baselines' values are."""
+    start_fs = account.series.start_fs - account.series.step_fs
+    truth = state.truth.at(account.series.time_at(index))
+    rivals = {"forecast": frame, **_baselines(state, start_fs, (index + 1) * account.series.step_fs)}
+    for name, values in rivals.items():
+        error = np.nan if truth is None else float(((values - truth) ** 2).mean(dtype=np.float64))
+        account.squares.setdefault(name, []).append(error)
+        if name in BASELINES:
+            account.counts.setdefault(name, []).append(counts(values[None], account.recorder.bins.value)[0])
+
+
+def _baselines(state: State, start_fs: float, lead_fs: float) -> dict[str, np.ndarray]:
+    """ρ(τ), and ρ(τ) moved along its derivative, at a lead time; none where the run began elsewhere."""
+    series = Series.of(state.adapted) if state.adapted is not None else state.truth
+    index = series.index_at(start_fs)
+    if index is None or index < 1:
+        return {}
+    current, previous = np.asarray(series.frames[index]), np.asarray(series.frames[index - 1])
+    (moved,) = linear_extrapolation(current, previous, np.array([lead_fs]), series.step_fs)
+    return {"persistence": current, "linear": moved}
+
+
+def _page(account: _Account, reference: Record) -> Page:
+    record = account.recorder.record()
+    mean, square = reference.moments.mean(axis=0)
+    spread = float(np.sqrt(max(square - mean**2, 1e-30)))
+    whole = reference.value_counts.sum(axis=0)
+    told = {"forecast": record.value_counts, **account.counts}
+    return Page(
+        record,
+        account.series.start_fs + account.series.step_fs * np.arange(len(record)),
+        {name: np.sqrt(values) / spread for name, values in account.squares.items()},
+        {name: divergences(np.asarray(rows), whole) for name, rows in told.items()},
+    )
+
+
+def divergences(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """`engine.scores.jsd` of many distributions (T, bins) to one (bins,) at once, (T,) nats."""
+    p = rows / rows.sum(axis=1, keepdims=True)
+    q = reference / reference.sum()
+    middle = (p + q) / 2
+    return (rel_entr(p, middle).sum(axis=1) + rel_entr(q, middle).sum(axis=1)) / 2
