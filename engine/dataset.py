@@ -57,6 +57,7 @@ class Dataset:
         self.normaliser, self.stride, self.window = normaliser, stride, window
         self.symmetries: list[Operation] = operations(trajectory.cell, trajectory.grid) if symmetric else []
         self.latents: torch.Tensor | None = None
+        self.cell = trajectory.cell
         self.field = torch.from_numpy(
             np.concatenate([normaliser.forward(block) for block in trajectory.blocks(64)])
         )

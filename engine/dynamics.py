@@ -15,6 +15,7 @@ from engine.edm import SpatialDenoiser
 from engine.losses import scaled_jsd
 from engine.recipes import Recipe
 from engine.spatial import SpatialAutoencoder, SpatialConfig
+from engine.spectral import SpectralAutoencoder, SpectralConfig
 from engine.symmetry import augment
 
 if TYPE_CHECKING:
@@ -172,7 +173,9 @@ class SpatialDynamics(Dynamics):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self.autoencoder = SpatialAutoencoder(recipe.autoencoder, recipe.data.grid)
+        waves = isinstance(recipe.autoencoder, SpectralConfig)
+        kind = SpectralAutoencoder if waves else SpatialAutoencoder
+        self.autoencoder = kind(recipe.autoencoder, recipe.data.grid)
         self.denoiser = SpatialDenoiser(recipe.diffusion, recipe.autoencoder.latent, recipe.data.window)
 
     def stages(self) -> tuple[Stage, ...]:
@@ -187,16 +190,15 @@ class SpatialDynamics(Dynamics):
         def forecast(model: SpatialDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
             return model.forecast_losses(_chains(model, data, index, draws), draws)
 
-        return (
-            Stage(
-                *("autoencoder", settings.joint_steps, settings.pairs, settings.precision),
-                *(self.autoencoder.parameters, reconstruct, _fit_basis),
-            ),
-            Stage(
-                *("latent", settings.latent_steps, settings.latent_pairs, settings.precision),
-                *(self.denoiser.parameters, forecast, _fit_line),
-            ),
+        learn = Stage(
+            *("autoencoder", settings.joint_steps, settings.pairs, settings.precision),
+            *(self.autoencoder.parameters, reconstruct, _fit_basis),
         )
+        dream = Stage(
+            *("latent", settings.latent_steps, settings.latent_pairs, settings.precision),
+            *(self.denoiser.parameters, forecast, _fit_line),
+        )
+        return (learn, dream) if any(True for _ in self.autoencoder.parameters()) else (dream,)
 
     def reconstruction_losses(self, states: Tensor, generator: torch.Generator) -> Losses:
         """Of states (B, 2, Nx, Ny, Nz) decoded from latents with a little noise; L_sJSD where asked for."""
@@ -249,7 +251,9 @@ class SpatialDynamics(Dynamics):
 
 def build(recipe: Recipe) -> Dynamics:
     """The model of a recipe, told by its autoencoder's configuration."""
-    kind = SpatialDynamics if isinstance(recipe.autoencoder, SpatialConfig) else LatentDynamics
+    kind = (
+        SpatialDynamics if isinstance(recipe.autoencoder, SpatialConfig | SpectralConfig) else LatentDynamics
+    )
     return kind(recipe)
 
 
@@ -277,5 +281,10 @@ def _fit_basis(model: SpatialDynamics, data: Dataset) -> None:
 @torch.no_grad()
 def _fit_line(model: SpatialDynamics, data: Dataset) -> None:
     model.autoencoder.eval()
+    if isinstance(model.autoencoder, SpectralAutoencoder):  # nothing to learn there, only units to set
+        states = torch.cat([chains[0] for chains in _some_chains(model, data)])
+        model.autoencoder.fit(states, data.normaliser)
+        fine = torch.tensor(data.cell) / torch.tensor(model.recipe.autoencoder.grid)[:, None]
+        model.denoiser.network.voxel.copy_(fine)
     parts = [model.split(chains) for chains in _some_chains(model, data)]
     model.denoiser.fit(*(torch.cat(part) for part in zip(*parts, strict=True)))

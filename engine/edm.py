@@ -10,22 +10,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from engine.diffusion import time_embedding
 from engine.layers import conv
+from engine.spectral import SpectralNet
 
 
 @dataclass(frozen=True)
 class EDMConfig:
     """Denoiser of a latent field and its sampler."""
 
+    network: Literal["conv", "spectral"] = "conv"
+    """3³ convolutions of a latent of patches, or isotropic spectral ones of a latent of plane waves."""
     width: int = 128
     """Channels of the convolutions."""
     blocks: int = 3
-    """Residual blocks of two 3³ convolutions: seven together see a whole cell of 6³ patches."""
+    """Residual blocks of two 3³ convolutions, which see a whole cell of 6³ patches, or of a spectral one."""
+    knots: int = 16
+    """Values of |q| between which a spectral convolution is interpolated."""
     embedding: int = 64
     """Dimensions of the embedding of ln σ."""
     log_mean: float = -0.4
@@ -61,30 +67,53 @@ class Block(nn.Module):
         return x + self.second(nn.functional.silu(inner))
 
 
+class ConvNet(nn.Module):
+    """Residual 3³ convolutions, (B, inputs, …) → (B, outputs, …)."""
+
+    def __init__(self, inputs: int, outputs: int, width: int, blocks: int, embedding: int) -> None:
+        super().__init__()
+        self.first = conv(inputs, width, kernel=1)
+        self.blocks = nn.ModuleList(Block(width, embedding) for _ in range(blocks))
+        self.last = conv(width, outputs)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """(B, inputs, …), (B, embedding) → (B, outputs, …); the last convolution in float32."""
+        hidden = self.first(x)
+        for block in self.blocks:
+            hidden = block(hidden, level)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.last(nn.functional.silu(hidden.float()))
+
+
 class SpatialDenoiser(nn.Module):
-    """D_θ(x; σ, past): x without its noise, from periodic convolutions over noisy x and the past latents."""
+    """D_θ(x; σ, past): x without its noise, from a network over noisy x and the past latents."""
 
     def __init__(self, config: EDMConfig, latent: int, window: int) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("line", torch.zeros(latent, window * latent))
-        self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("spread", torch.ones(latent, 1, 1, 1))
         self.embed = nn.Sequential(nn.Linear(config.embedding, config.embedding), nn.SiLU())
-        self.first = conv((window + 1) * latent, config.width, kernel=1)
-        self.blocks = nn.ModuleList(Block(config.width, config.embedding) for _ in range(config.blocks))
-        self.last = conv(config.width, latent)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        shape = ((window + 1) * latent, latent, config.width, config.blocks, config.embedding)
+        self.network = SpectralNet(*shape, config.knots) if config.network == "spectral" else ConvNet(*shape)
 
     @torch.no_grad()
     def fit(self, past: Tensor, following: Tensor) -> None:
-        """Set A to the least-squares forecast of `following` from `past`, and s to what it leaves."""
+        """Set A to the least-squares forecast of `following` from `past`, and s to what it leaves.
+
+        s is one number for the channels of a patch, which share one unit, and one each for density and rate.
+        """
         inputs, changes = (
             x.movedim(1, -1).flatten(0, -2).double()
             for x in (past, following - past[:, : following.shape[1]])
         )
         self.line.copy_(torch.linalg.lstsq(inputs, changes).solution.T)
-        self.spread.copy_((following - self.straight(past)).std())
+        square = (following - self.straight(past)).square().mean((0, 2, 3, 4))
+        self.spread[:] = (
+            (square if self.config.network == "spectral" else square.mean()).sqrt().view(-1, 1, 1, 1)
+        )
 
     def straight(self, past: Tensor) -> Tensor:
         """The linear forecast z(τ) + A·[z(τ), z(τ − Δτ), …], (B, window · C, …) → (B, C, …), in float32."""
@@ -99,11 +128,7 @@ class SpatialDenoiser(nn.Module):
         level = self.embed(time_embedding(250 * (sigma.log() / 4 + 1), self.config.embedding).to(noisy))
         # older states as differences from the newest: what they tell is small beside the states themselves
         older = [(z - past[:, :latent]) / self.spread for z in past.split(latent, dim=1)[1:]]
-        hidden = self.first(torch.cat([noisy * norm.rsqrt(), past[:, :latent], *older], dim=1))
-        for block in self.blocks:
-            hidden = block(hidden, level)
-        with torch.autocast(noisy.device.type, enabled=False):
-            out = self.last(nn.functional.silu(hidden.float()))
+        out = self.network(torch.cat([noisy * norm.rsqrt(), past[:, :latent], *older], dim=1), level)
         return noisy / norm + wide * norm.rsqrt() * out
 
     def loss(self, past: Tensor, following: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from engine.diffusion import DiffusionConfig
 from engine.edm import EDMConfig
 from engine.losses import LossConfig
 from engine.spatial import SpatialConfig
+from engine.spectral import SpectralConfig
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,30 @@ class Recipe:
 
     name: str
     data: DataConfig = field(default_factory=DataConfig)
-    autoencoder: PooledConfig | SpatialConfig = field(default_factory=PooledConfig)
+    autoencoder: PooledConfig | SpatialConfig | SpectralConfig = field(default_factory=PooledConfig)
     diffusion: DiffusionConfig | EDMConfig = field(default_factory=DiffusionConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
 
 PAPER = Recipe("paper")
+SPECTRAL = Recipe(
+    "spectral",
+    data=DataConfig(stride=5, symmetries=True),
+    autoencoder=SpectralConfig(),
+    diffusion=EDMConfig(network="spectral", width=64, blocks=3, log_mean=-0.7),
+    loss=LossConfig(sjsd=0.0),
+    training=TrainingConfig(
+        joint_steps=0,
+        latent_steps=6500,
+        latent_pairs=6,
+        learning_rate=2e-3,
+        weight_decay=1e-3,
+        ema=0.996,
+        precision="32-true",
+        monitor="validation",
+    ),
+)
 SPATIAL = Recipe(
     "spatial",
     data=DataConfig(stride=5, window=2, symmetries=True),
@@ -108,12 +126,14 @@ SPATIAL = Recipe(
 )
 RECIPES = {
     recipe.name: recipe
-    for recipe in (PAPER, replace(PAPER, name="paper-no-sjsd", loss=LossConfig(sjsd=0.0)), SPATIAL)
+    for recipe in (PAPER, replace(PAPER, name="paper-no-sjsd", loss=LossConfig(sjsd=0.0)), SPATIAL, SPECTRAL)
 }
 
 _CONVERTER = Converter(forbid_extra_keys=True)
 # cards written before there was a choice say nothing of the kind: they are the paper's
-configure_tagged_union(PooledConfig | SpatialConfig, _CONVERTER, tag_name="kind", default=PooledConfig)
+configure_tagged_union(
+    PooledConfig | SpatialConfig | SpectralConfig, _CONVERTER, tag_name="kind", default=PooledConfig
+)
 configure_tagged_union(DiffusionConfig | EDMConfig, _CONVERTER, tag_name="kind", default=DiffusionConfig)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 
 @lru_cache(maxsize=64)
-def _matrix(old: int, new: int) -> np.ndarray:
+def resampling_matrix(old: int, new: int) -> np.ndarray:
     """R[m, n] = (1/N) (1 + Σₖ 2wₖ cos 2πk(m/M − n/N)), k = 1 … ⌊min(N, M)/2⌋, shape (new, old).
 
     wₖ = 1, but the Nyquist wave of the *old* grid stands for both of its signs at once, so there w = ½.
@@ -37,7 +37,7 @@ def fourier_resample(field: np.ndarray, grid: tuple[int, int, int]) -> np.ndarra
     if len(grid) != 3 or min(grid) < 1:
         raise ValueError(f"A grid is three positive whole numbers, not {grid}.")
     field = np.asarray(field)
-    x, y, z = (_matrix(old, new) for old, new in zip(field.shape[-3:], grid, strict=True))
+    x, y, z = (resampling_matrix(old, new) for old, new in zip(field.shape[-3:], grid, strict=True))
     # stacks of small products, which BLAS does on one thread: on a busy machine its threads cost tenfold
     out = y @ (field.astype(np.float64) @ z.T)
     out = (x @ out.swapaxes(-3, -2)).swapaxes(-3, -2)

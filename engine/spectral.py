@@ -1,0 +1,199 @@
+"""A latent of plane waves, and a denoiser that commutes with every motion of the crystal.
+
+The latent is the density itself, in ρ and not in ln ρ, since it is ρ that is band-limited, with its rate,
+on a coarser grid by Fourier resampling: (B, 2, N³) → (B, 2, n³). Nothing is learnt there, and any translation
+of the state, also by a part of a voxel, is the same translation of the latent. The denoiser's convolutions
+depend on |q| alone: rotations and reflections come for free, and so does any other cell of the same spacing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from engine.normalise import LogNormal
+from engine.resample import resampling_matrix
+
+
+@dataclass(frozen=True)
+class SpectralConfig:
+    """Size of the latent."""
+
+    grid: tuple[int, int, int] = (16, 16, 16)
+    """Points of the latent in the training cell: waves up to q = 5.8 Å⁻¹ along an axis for our lithium; what
+    is beyond is less than 5 % of an unseen density's standard deviation."""
+    floor: float = 0.5
+    """Decoded densities bend away from zero below this fraction of the smallest density seen in training."""
+
+    @property
+    def latent(self) -> int:
+        """Channels: the density and its rate."""
+        return 2
+
+
+class SpectralAutoencoder(nn.Module):
+    """E: standardised ρ and ρ̇ on the coarse grid; D: back to the state (ρ̃ and its rate), positive."""
+
+    def __init__(self, config: SpectralConfig, grid: tuple[int, int, int]) -> None:
+        super().__init__()
+        if any(n > m for n, m in zip(config.grid, grid, strict=True)):
+            raise ValueError(f"latent grid {config.grid} must not be finer than the model's grid {grid}")
+        shared = [math.gcd(n, m) for n, m in zip(config.grid, grid, strict=True)]
+        self.ratio = tuple((n // g, m // g) for n, m, g in zip(config.grid, grid, shared, strict=True))
+        self.unit = math.lcm(*(fine for _, fine in self.ratio))
+        self.config = config
+        self.register_buffer("log", torch.tensor([0.0, 1.0]))  # μ and σ of ln ρ
+        self.register_buffer("step", torch.ones(()))  # one rate, times δ, in ρ̃
+        self.register_buffer("center", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(2))
+        self.register_buffer("smallest", torch.tensor(1e-3))
+
+    @torch.no_grad()
+    def fit(self, states: Tensor, normaliser: LogNormal) -> None:
+        """Take the units of `normaliser`, and mean and standard deviations of ρ and its change over δ."""
+        self.log.copy_(torch.tensor([normaliser.mean, normaliser.std]))
+        self.step.fill_(normaliser.delta_fs * normaliser.rate_std)
+        density, change = self._physical(states)
+        self.center.copy_(density.mean())
+        self.scale.copy_(torch.stack([density.std(), change.std()]))
+        self.smallest.copy_(density.min())
+
+    def _physical(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """ρ(τ) and ρ(τ) − ρ(τ − δ) in Å⁻³, exactly those the states were made of."""
+        now, before = states[:, 0], states[:, 0] - self.step * states[:, 1]
+        density, past = (torch.exp(x * self.log[1] + self.log[0]) for x in (now, before))
+        return density, density - past
+
+    def encode(self, state: Tensor) -> Tensor:
+        """Latent z = E(s), (B, 2, Nx, Ny, Nz) → (B, 2, nx, ny, nz)."""
+        density, change = self._physical(state.float())
+        fields = torch.stack([(density - self.center) / self.scale[0], change / self.scale[1]], dim=1)
+        grid = tuple(n * a // b for n, (a, b) in zip(fields.shape[-3:], self.ratio, strict=True))
+        return resample(fields, grid)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """State s̃ = D(z), (B, 2, nx, ny, nz) → (B, 2, Nx, Ny, Nz)."""
+        grid = tuple(n * b // a for n, (a, b) in zip(latent.shape[-3:], self.ratio, strict=True))
+        fields = resample(latent.float(), grid)
+        density = fields[:, 0] * self.scale[0] + self.center
+        floor = self.config.floor * self.smallest
+        # above the floor the density itself, below it an exponential that joins smoothly and stays positive
+        density = torch.where(
+            density > floor, density, floor * torch.exp(density / floor - 1).clamp(min=1e-3)
+        )
+        past = (density - fields[:, 1] * self.scale[1]).clamp(min=1e-3 * floor)
+        rate = (density.log() - past.log()) / (self.log[1] * self.step)
+        return torch.stack([(density.log() - self.log[0]) / self.log[1], rate], dim=1)
+
+    def errors(self, decoded: Tensor, state: Tensor) -> dict[str, Tensor]:
+        """Mean square of s̃ − s for the field and its rate."""
+        density, rate = (decoded - state).square().mean((0, 2, 3, 4))
+        return {"reconstruction": density, "rate": rate, "loss": density}
+
+
+def resample(fields: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Periodic fields (…, Nx, Ny, Nz) on another grid, band-limited as `fourier_resample`, on any device."""
+    x, y, z = (
+        torch.from_numpy(resampling_matrix(old, new)).to(fields)
+        for old, new in zip(fields.shape[-3:], grid, strict=True)
+    )
+    return torch.einsum("ax,by,cz,...xyz->...abc", x, y, z, fields)
+
+
+class RadialFilter(nn.Module):
+    """Every channel convolved with `copies` kernels of its own, (B, C, n³) → (B, copies · C, n³).
+
+    A kernel is a real function of |q| in Å⁻¹, linear between knots: it commutes with translations, rotations
+    and reflections, and means the same in every cell.
+    """
+
+    def __init__(self, channels: int, copies: int, knots: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(1 + torch.randn(channels, copies, knots))
+
+    def forward(self, x: Tensor, hats: Tensor) -> Tensor:
+        """Multiply waves by kernels; `hats` (knots, nx, ny, nz // 2 + 1) are the knots' shares in a wave."""
+        waves = torch.fft.rfftn(x, dim=(2, 3, 4)).unsqueeze(2)
+        kernels = torch.einsum("ckn,nxyz->ckxyz", self.weight, hats)
+        return torch.fft.irfftn((waves * kernels).flatten(1, 2), s=x.shape[2:], dim=(2, 3, 4))
+
+
+def hat_functions(grid: tuple[int, ...], voxel: Tensor, knots: int) -> Tensor:
+    """Shares of equally spaced knots of |q| in every plane wave of a grid, (knots, nx, ny, nz // 2 + 1).
+
+    Rows of `voxel` are the grid's basis vectors in Å; knots reach to the corner of the zone.
+    """
+    axes = [torch.fft.fftfreq(n, dtype=torch.float64) for n in grid[:2]]
+    axes.append(torch.fft.rfftfreq(grid[2], dtype=torch.float64))
+    fraction = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    voxel = voxel.double().cpu()
+    q = 2 * math.pi * (fraction @ torch.linalg.inv(voxel).T).norm(dim=-1)
+    reach = math.pi * voxel.norm(dim=1).reciprocal().norm()
+    distance = (q / reach).clamp(max=1) * (knots - 1) - torch.arange(knots, dtype=torch.float64).view(-1, 1, 1, 1)
+    return (1 - distance.abs()).clamp(min=0).float()
+
+
+class SpectralBlock(nn.Module):
+    """x + V[a ⊙ SiLU((1 + m) b + c)], (a, b) = U·(K * x), with m and c from the embedded noise level.
+
+    Products of isotropic convolutions are enough for forces between pairs: ∇ρ·∇φ is a sum of such. Starts as
+    the identity.
+    """
+
+    def __init__(self, width: int, embedding: int, knots: int) -> None:
+        super().__init__()
+        self.filter = RadialFilter(width, 2, knots)
+        self.mix = nn.Linear(2 * width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.modulate = nn.Linear(embedding, 2 * width)
+        for layer in (self.out, self.modulate):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, level: Tensor, hats: Tensor) -> Tensor:
+        """(B, width, …), (B, embedding) → (B, width, …)."""
+        value, gate = pointwise(self.mix, self.filter(x, hats)).chunk(2, dim=1)
+        gain, bias = self.modulate(level)[..., None, None, None].chunk(2, dim=1)
+        return x + pointwise(self.out, value * nn.functional.silu(gate * (1 + gain) + bias))
+
+
+def pointwise(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer over channels, (B, C, …) → (B, C', …)."""
+    return torch.baddbmm(
+        layer.bias.view(1, -1, 1), layer.weight.expand(len(x), -1, -1), x.flatten(2)
+    ).unflatten(2, x.shape[2:])
+
+
+class SpectralNet(nn.Module):
+    """Blocks of isotropic spectral convolutions and pointwise products, (B, inputs, …) → (B, outputs, …)."""
+
+    def __init__(
+        self, inputs: int, outputs: int, width: int, blocks: int, embedding: int, knots: int
+    ) -> None:
+        super().__init__()
+        self.knots = knots
+        self.register_buffer("voxel", torch.eye(3))
+        self.first = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(SpectralBlock(width, embedding, knots) for _ in range(blocks))
+        self.last = nn.Linear(width, outputs)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+        self._hats: dict[tuple[int, ...], Tensor] = {}
+
+    def hats(self, grid: tuple[int, ...]) -> Tensor:
+        """The knots' shares in the waves of a grid, made once."""
+        if grid not in self._hats:
+            self._hats[grid] = hat_functions(grid, self.voxel, self.knots).to(self.voxel.device)
+        return self._hats[grid]
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """(B, inputs, …), (B, embedding) → (B, outputs, …), in float32: FFTs know no shorter numbers."""
+        with torch.autocast(x.device.type, enabled=False):
+            hats, level = self.hats(tuple(x.shape[2:])), level.float()
+            hidden = pointwise(self.first, x.float())
+            for block in self.blocks:
+                hidden = block(hidden, level, hats)
+            return pointwise(self.last, hidden)
