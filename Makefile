@@ -38,6 +38,8 @@ setup-test: .venv/.test
 	@$(MAKE) --no-print-directory packages WANTED="$(GPAW_PACKAGES)"
 	@echo "installing what the tests need, GPAW included (once)"
 	@$(INSTALL) -e ".[gui,gpaw,test,dev]" >.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
+	@# what the Fourier neural operator needs itself; its own list would bring an experiment tracker
+	@$(INSTALL) --no-deps neuraloperator tensorly tensorly-torch opt_einsum ruamel.yaml >.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
 	@touch $@
 
 # Installs the Debian packages of WANTED that are missing, or says which to ask for.
