@@ -8,10 +8,13 @@ import imageio_ffmpeg
 import matplotlib
 import numpy as np
 import pytest
+from waves import wave, write_wave
 
 from engine.palette import FIELD_COLORMAP
+from engine.trajectory import Trajectory
 from ldm_viewer.movie import MovieCancelled, slice_movie
 from ldm_viewer.planes import Plane
+from training.movie import _at, run
 
 CELL = np.diag([4.0, 5.0, 6.0])
 SIZE = (640, 360)
@@ -111,3 +114,24 @@ def test_a_gif_holds_every_frame(tmp_path):
 
     with Image.open(film(tmp_path / "a.gif", frames=7)) as picture:
         assert (picture.format, picture.n_frames) == ("GIF", 7)
+
+
+def test_a_forecast_with_a_coarser_step_is_filmed_at_the_truths_times(tmp_path: Path) -> None:
+    """Frames of 10 fs, splined, are the wave that moves once round in 100 fs, at every 2 fs."""
+    every_2, every_10 = (
+        write_wave(tmp_path / f"{step:g}.h5", frames=int(120 / step), step_fs=step) for step in (2.0, 10.0)
+    )
+    times = np.arange(20.0, 90.0, 2.0)
+    splined = _at(Trajectory(every_10), times)
+    assert splined == pytest.approx(np.stack([wave(t) for t in times]), abs=2e-4)
+    assert np.array_equal(_at(Trajectory(every_10), np.array([30.0])), Trajectory(every_10).density([3]))
+    about, frames = decode(run(every_2, every_10, tmp_path / "both.mp4", size=SIZE))
+    assert len(frames) == 56  # 0 … 110 fs
+
+
+def test_files_without_a_common_time_are_refused_in_words(tmp_path: Path) -> None:
+    early = write_wave(tmp_path / "early.h5", frames=3)
+    late = tmp_path / "late.h5"
+    Trajectory(write_wave(tmp_path / "all.h5"))[20:].save(late)
+    with pytest.raises(ValueError, match="no time in common"):
+        run(early, late, tmp_path / "none.mp4")

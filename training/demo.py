@@ -71,7 +71,7 @@ def pictures(out: Path) -> None:
     capture = (sys.executable, "-m", "ldm_viewer.capture", "--out", str(out / "window.png"))
     subprocess.run([*SCREEN, *capture], check=True)
     emulator, test = open_emulator(None, "cpu"), sample_path("li32_test.h5")
-    frames = min(FILMED, (len(Trajectory(test)) - 2) // emulator.stride)
+    frames = min(FILMED, len(Trajectory(test)) - 2) // emulator.stride
     for _ in write_rollout(
         emulator, Trajectory(test), out / "forecast.h5", start=1, frames=frames, members=1, seed=0
     ):
