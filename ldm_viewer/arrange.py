@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PLUGIN = "ldm_viewer"
 SIDE = ("Histogram", "S(q)", "F(q,t)", "Drift")  # tabs under the panel; the first one is on top
-BELOW = "Slices"  # three images want width: under the canvas
+BELOW = ("Slices", "Isosurface")  # images want width: tabs under the canvas
 SLICES_HEIGHT = 350
 SIDE_WIDTH = 340
 SMALLEST = (1280, 800)  # a window that shows all of it without clipping
@@ -33,17 +33,17 @@ def open_docks(stage: Stage, panel: QWidget) -> None:
     if not isinstance(window, QMainWindow):
         return
     present = set(window.findChildren(QDockWidget))
-    docks = {name: stage.viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*SIDE, BELOW)}
+    docks = {name: stage.viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*SIDE, *BELOW)}
     fresh = {name: dock for name, dock in docks.items() if dock not in present}
     if len(fresh) < len(docks):
         return
     window.splitDockWidget(home, fresh[SIDE[0]], Qt.Orientation.Vertical)
-    for former, name in pairwise(SIDE):
-        window.tabifyDockWidget(fresh[former], fresh[name])
     for name, dock in fresh.items():
         dock.setWindowTitle(name)  # "Histogram (ldm_viewer)" four times would not fit on the tabs
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)  # curves need height
-    window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, fresh[BELOW])
+    window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, fresh[BELOW[0]])
+    for former, name in (*pairwise(SIDE), *pairwise(BELOW)):
+        window.tabifyDockWidget(fresh[former], fresh[name])
     _enlarge(window)
     QTimer.singleShot(0, lambda: _settle(stage, home, fresh))  # sizes hold only once the window is laid out
 
@@ -60,9 +60,10 @@ def _settle(stage: Stage, home: QDockWidget, docks: dict[str, QDockWidget]) -> N
     if not all(map(docked, (home, *docks.values()))):
         return  # closed again already
     window = home.window()
-    window.resizeDocks([docks[BELOW]], [SLICES_HEIGHT], Qt.Orientation.Vertical)
+    window.resizeDocks([docks[BELOW[0]]], [SLICES_HEIGHT], Qt.Orientation.Vertical)
     window.resizeDocks([home], [SIDE_WIDTH], Qt.Orientation.Horizontal)
-    docks[SIDE[0]].raise_()
+    for group in (SIDE, BELOW):
+        docks[group[0]].raise_()
     QTimer.singleShot(100, lambda: _fit_view(stage))  # when the canvas has its size
 
 

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from engine.palette import DIFFERENCE_COLORMAP, FORECAST, TRUTH
 from ldm_viewer.frames import Series, shared_limits
 from ldm_viewer.layers import AXES, ReversedFrames, image, placement
+from ldm_viewer.scene import DIFFERENCE_SHARE
 from ldm_viewer.session import Session
 from ldm_viewer.state import Beside, State
 from ldm_viewer.turns import Turns
@@ -44,7 +45,6 @@ LINKED = (
 )
 
 MARGIN = 0.08  # around the cells, as a share of the view
-DIFFERENCE_SHARE = 0.5  # of the density's range: what the colours of a difference span either way
 BESIDE_LOOK = {  # colours, and their lower end in units of that span
     Beside.DIFFERENCE: (DIFFERENCE_COLORMAP, -1),
     Beside.SPREAD: (SPREAD_COLORMAP, 0),

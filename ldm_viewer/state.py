@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ldm_viewer.frames import DifferenceFrames, GrowingFrames, MemberFrames, Series, SpreadFrames
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from engine.emulator import Emulator
     from engine.trajectory import Trajectory
 
@@ -142,6 +142,13 @@ class State:
         if self.beside is Beside.DIFFERENCE:
             return replace(self.film, frames=DifferenceFrames(self.film, self.truth))
         return None
+
+    def positions(self) -> np.ndarray | None:
+        """Atoms (N, 3) in Å of the stored frame nearest to the slider; None where the file has none."""
+        if self.trajectory is None or self.truth is None or self.truth.index_at(self.time_fs) is None:
+            return None
+        nearest = int(np.abs(self.trajectory.times_fs - self.time_fs).argmin())
+        return self.trajectory.positions(nearest)
 
     def pair(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Truth and forecast (Nx, Ny, Nz) in Å⁻³ at the slider; None where there is none at this time."""

@@ -35,6 +35,9 @@ class LiveDock(QWidget):
     Only the newest state is computed; what came in between is skipped. Docks of a window draw in turns.
     """
 
+    suffixes: tuple[str, ...] = SUFFIXES  # of the files that it saves
+    pool = background
+
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.stage = stage_of(napari_viewer)
@@ -80,7 +83,7 @@ class LiveDock(QWidget):
         if shown is None:
             self._say("there is nothing to save yet")
         else:
-            self._saving = background.submit(shown.save, path)
+            self._saving = self.pool.submit(shown.save, path)
 
     def request(self) -> Any:
         """The dock's own choices, read in the GUI thread."""
@@ -134,7 +137,7 @@ class LiveDock(QWidget):
             self._deliver(job)
         if self._stale and self._job is None and self.seen:
             self._stale = False
-            self._job = background.submit(self.compute, self.session.state, self.request())
+            self._job = self.pool.submit(self.compute, self.session.state, self.request())
         return drawn
 
     def _deliver(self, job: Future) -> None:
@@ -152,12 +155,12 @@ class LiveDock(QWidget):
         self.note.setVisible(bool(text))
 
     def _ask_where(self) -> None:
-        name = f"{type(self).__name__.removesuffix('Dock').lower()}.csv"
-        kinds = ";;".join(f"{suffix[1:].upper()} (*{suffix})" for suffix in SUFFIXES)
+        name = type(self).__name__.removesuffix("Dock").lower() + self.suffixes[0]
+        kinds = ";;".join(f"{suffix[1:].upper()} (*{suffix})" for suffix in self.suffixes)
         path, kind = QFileDialog.getSaveFileName(self, "Save what is shown", name, kinds)
         if path:
             suffix = "." + kind.split(" ")[0].lower()
-            self.save(path if Path(path).suffix.lower() in SUFFIXES else path + suffix)
+            self.save(path if Path(path).suffix.lower() in self.suffixes else path + suffix)
 
 
 class CurveDock(LiveDock):

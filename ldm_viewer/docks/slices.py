@@ -13,8 +13,8 @@ from qtpy.QtWidgets import QComboBox, QLabel, QSlider
 from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP
 from ldm_viewer.docks.base import LiveDock, TextLine, label_axes, row
 from ldm_viewer.planes import PLANES, Plane
+from ldm_viewer.scene import DIFFERENCE_SHARE
 from ldm_viewer.sheet import Pictures
-from ldm_viewer.stage import DIFFERENCE_SHARE
 from ldm_viewer.words import describe_time
 
 if TYPE_CHECKING:

@@ -59,7 +59,10 @@ def test_manifest_is_sound_and_lists_the_panel_first() -> None:
         "Forecast",
         "Histogram",
         "S(q)",
+        "F(q,t)",
+        "Drift",
         "Slices",
+        "Isosurface",
     ]
 
 

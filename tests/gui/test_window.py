@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,7 +52,7 @@ def test_opens_ready_with_sample_emulator_and_all_docks(desk: SimpleNamespace, w
     assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "difference"]
     assert desk.panel.data.value == wave_file and desk.panel.emulator.value == "tiny"
     assert desk.panel.run.enabled and desk.panel.run.text == "Forecast"
-    assert set(desk.docks) == {"Histogram", "S(q)", "F(q,t)", "Drift", "Slices"}
+    assert set(desk.docks) == {"Histogram", "S(q)", "F(q,t)", "Drift", "Slices", "Isosurface"}
     assert desk.docks["Slices"].seen and desk.docks["Histogram"].seen
     assert desk.viewer.canvas.grid.enabled and tuple(desk.viewer.canvas.grid.shape) == (1, 2)
 
@@ -228,15 +229,59 @@ def test_relaxation_fills_in_and_drift_follows_the_slider(desk: SimpleNamespace,
     np.testing.assert_allclose(dock.curves["truth"].getData()[1], 0.05 * 64, rtol=1e-4)
 
 
+def test_surfaces_follow_slider_mouse_and_choice(
+    desk: SimpleNamespace, qtbot: object, tmp_path: Path
+) -> None:
+    forecast(desk, qtbot)
+    dock = show_dock(desk, "Isosurface")
+    qtbot.waitUntil(lambda: dock.sheet() is not None, timeout=30_000)
+
+    def changed(act: Callable[[], None]) -> None:
+        before = dock.sheet()
+        act()
+        qtbot.waitUntil(lambda: dock.sheet() is not before, timeout=10_000)
+        quiet(desk, qtbot)
+
+    quiet(desk, qtbot)
+    assert [field.name for field in dock.sheet().scene.fields] == ["truth", "forecast"]
+    assert dock.canvas.height() > 150 and dock.sheet().picture.shape[:2] == (
+        dock.canvas.height(),
+        dock.canvas.width(),
+    )
+    first = dock.sheet().picture
+    changed(lambda: desk.session.look_at(desk.session.state.forecast.time_at(1)))
+    np.testing.assert_allclose(
+        dock.sheet().scene.fields[0].values, wave(desk.session.state.time_fs), rtol=1e-5
+    )
+
+    def drag() -> None:
+        qtbot.mousePress(dock.canvas, Qt.MouseButton.LeftButton, pos=QPoint(50, 50))
+        qtbot.mouseMove(dock.canvas, QPoint(90, 60))
+        qtbot.mouseRelease(dock.canvas, Qt.MouseButton.LeftButton)
+
+    changed(drag)
+    assert dock.sheet().scene.view.azimuth == 10.0 and dock.sheet().scene.view.elevation == 25.0
+    assert (dock.sheet().picture != first).any()
+    changed(lambda: dock.what.setCurrentText("difference"))
+    (field,) = dock.sheet().scene.fields
+    assert field.signed and field.levels[0] == -field.levels[1]
+    dock.save(tmp_path / "surface.ply")
+    qtbot.waitUntil(lambda: dock.note.text().startswith("saved"), timeout=10_000)
+    dock.levels.setText("high")
+    dock.levels.editingFinished.emit()
+    qtbot.waitUntil(lambda: "levels are numbers" in dock.note.text(), timeout=5_000)
+
+
 def test_every_dock_saves_what_it_shows(desk: SimpleNamespace, qtbot: object, tmp_path: Path) -> None:
     forecast(desk, qtbot)
-    for name in desk.docks:
+    for name in set(desk.docks) - {"Isosurface"}:
         dock = show_dock(desk, name)
         qtbot.waitUntil(lambda dock=dock: dock.seen and dock.sheet() is not None, timeout=5_000)
         path = tmp_path / f"{type(dock).__name__}.csv"
         dock.save(path)
         qtbot.waitUntil(lambda dock=dock: dock.note.text().startswith("saved"), timeout=5_000)
         assert "truth" in path.read_text() or "forecast" in path.read_text()
+    dock = show_dock(desk, "Histogram")
     dock.save(tmp_path / "nothing.xyz")
     qtbot.waitUntil(lambda: "not saved: nothing.xyz" in dock.note.text(), timeout=5_000)
 
