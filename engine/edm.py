@@ -47,6 +47,11 @@ class EDMConfig:
     """Last noise level before none."""
     steps: int = 5
     """Evaluations of the network per forecast step."""
+    inflation: float = 1.0
+    """How much farther from the first evaluation's mean than sampled: 1 leaves the samples alone."""
+    thermostat_fs: float = 0.0
+    """Relaxation time towards the training frames' ⟨ρ̇²⟩, by equipartition the temperature; 0 for none. Needs
+    the latent of plane waves, whose second channel is the rate."""
 
 
 class Block(nn.Module):
@@ -157,13 +162,14 @@ class SpatialDenoiser(nn.Module):
         extrapolated from the last two.
         """
         levels = self.levels()
-        x, before = levels[0] * noise, None
+        x, before, mean = levels[0] * noise, None, None
         for i, (sigma, following) in enumerate(zip(levels, levels[1:], strict=False)):
             predicted = self(x, x.new_full((len(x),), sigma), past)
+            mean = predicted if mean is None else mean  # at the largest σ, noise tells nothing of x
             target = predicted
             if before is not None and following > 0:
                 ratio = math.log(levels[i - 1] / sigma) / math.log(sigma / following)
                 target = predicted + (predicted - before) / (2 * ratio)
             x = (following / sigma) * x + (1 - following / sigma) * target
             before = predicted
-        return x
+        return mean + self.config.inflation * (x - mean)

@@ -93,7 +93,7 @@ SPECTRAL = Recipe(
     "spectral",
     data=DataConfig(stride=5, symmetries=True),
     autoencoder=SpectralConfig(),
-    diffusion=EDMConfig(network="spectral", width=64, blocks=3, log_mean=-0.7),
+    diffusion=EDMConfig(network="spectral", width=64, blocks=3, log_mean=-0.7, thermostat_fs=20.0),
     loss=LossConfig(sjsd=0.0),
     training=TrainingConfig(
         joint_steps=0,

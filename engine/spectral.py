@@ -97,7 +97,7 @@ class SpectralAutoencoder(nn.Module):
 def resample(fields: Tensor, grid: tuple[int, ...]) -> Tensor:
     """Periodic fields (…, Nx, Ny, Nz) on another grid, band-limited as `fourier_resample`, on any device."""
     x, y, z = (
-        torch.from_numpy(resampling_matrix(old, new)).to(fields)
+        torch.tensor(resampling_matrix(old, new)).to(fields)
         for old, new in zip(fields.shape[-3:], grid, strict=True)
     )
     return torch.einsum("ax,by,cz,...xyz->...abc", x, y, z, fields)
@@ -132,7 +132,9 @@ def hat_functions(grid: tuple[int, ...], voxel: Tensor, knots: int) -> Tensor:
     voxel = voxel.double().cpu()
     q = 2 * math.pi * (fraction @ torch.linalg.inv(voxel).T).norm(dim=-1)
     reach = math.pi * voxel.norm(dim=1).reciprocal().norm()
-    distance = (q / reach).clamp(max=1) * (knots - 1) - torch.arange(knots, dtype=torch.float64).view(-1, 1, 1, 1)
+    distance = (q / reach).clamp(max=1) * (knots - 1) - torch.arange(knots, dtype=torch.float64).view(
+        -1, 1, 1, 1
+    )
     return (1 - distance.abs()).clamp(min=0).float()
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine import symmetry
+from engine.dynamics import build
 from engine.edm import EDMConfig, SpatialDenoiser
 from engine.emulator import Emulator
 from engine.normalise import LogNormal
@@ -133,6 +134,36 @@ def test_training_leaves_an_emulator_for_any_cell(tmp_path):
     double = torch.cat([emulator.initial_state(truth, 1)] * 2, dim=-1)
     one, two = (emulator.decode(emulator.encode(s)) for s in (emulator.initial_state(truth, 1), double))
     assert two == pytest.approx(np.concatenate([one, one], axis=-1), rel=1e-4)
+
+
+def test_the_thermostat_leads_the_motion_back_to_that_of_training():
+    """Half of the way in a step of half the relaxation time, all of it when τ is a step; ρ stays."""
+    for tau, expected in ((20.0, 1.5), (10.0, 1.0), (1.0, 1.0), (0.0, 2.0)):
+        model = build(replace(TINY, diffusion=replace(TINY.diffusion, thermostat_fs=tau)))
+        model.step_fs.fill_(10.0)
+        latent = torch.randn(3, 2, 8, 8, 8)
+        latent[:, 1] *= (2.0 / latent[:, 1].square().mean((1, 2, 3), keepdim=True)).sqrt()
+        after = model.thermostat(latent)
+        assert torch.equal(after[:, 0], latent[:, 0])
+        assert after[:, 1].square().mean((1, 2, 3)).tolist() == pytest.approx([expected] * 3, rel=1e-5)
+
+
+def test_inflation_moves_samples_away_from_their_mean():
+    """For a Gaussian twice the inflation is twice the spread, about the same mean."""
+
+    class Perfect(SpatialDenoiser):
+        def forward(self, noisy, sigma, past):
+            s2 = sigma.view(-1, 1, 1, 1, 1) ** 2
+            return (0.04 * noisy + s2 * 0.7) / (0.04 + s2)
+
+    noise = torch.randn(4, 2, 12, 12, 12)
+    config = replace(TINY.diffusion, steps=8)
+    once, twice = (
+        Perfect(replace(config, inflation=k), 2, 1).sample_remainder(torch.zeros_like(noise), noise)
+        for k in (1.0, 2.0)
+    )
+    assert twice.std().item() == pytest.approx(2 * once.std().item(), rel=0.02)
+    assert twice.mean().item() == pytest.approx(once.mean().item(), abs=0.02)
 
 
 def test_its_recipe_survives_a_card():
