@@ -100,7 +100,8 @@ def resample(fields: Tensor, grid: tuple[int, ...]) -> Tensor:
         torch.tensor(resampling_matrix(old, new)).to(fields)
         for old, new in zip(fields.shape[-3:], grid, strict=True)
     )
-    return torch.einsum("ax,by,cz,...xyz->...abc", x, y, z, fields)
+    out = y @ (fields @ z.T)
+    return (x @ out.transpose(-3, -2)).transpose(-3, -2)
 
 
 class RadialFilter(nn.Module):
