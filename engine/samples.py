@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-DEFAULT = "paper"
+DEFAULT = "spectral"
 
 
 def sample_path(name: str) -> Path:
