@@ -17,7 +17,7 @@ from engine.scores import linear_extrapolation
 from ldm_viewer.frames import Series
 
 if TYPE_CHECKING:
-    from ldm_viewer.state import State
+    from ldm_viewer.state import Run, State
 
 BLOCK = 6  # frames read at one request: some 20 ms, beside a window that must stay fluid
 SAMPLES = 8  # frames whose smallest and largest values set the histograms' range
@@ -43,6 +43,8 @@ class _Account:
     recorder: Recorder
     squares: dict[str, list[float]] = field(default_factory=dict)  # ⟨(ρ̂ − ρ)²⟩ in Å⁻⁶
     counts: dict[str, list[np.ndarray]] = field(default_factory=dict)  # of baselines, (bins,)
+    page: Page | None = None
+    version: tuple[int, int] = (0, 0)  # frames of forecast and truth that the page knows
 
     @property
     def read(self) -> int:
@@ -60,6 +62,8 @@ class Reading:
     truth_times_fs: np.ndarray
     page: Page | None
     behind: bool
+    others: tuple[tuple[str, Page], ...] = ()
+    """The first members of the runs that are not shown, with the names of their runs."""
 
 
 class Ledger:
@@ -81,16 +85,22 @@ class Ledger:
             return Reading(None, np.empty(0), None, False)
         record, behind = truth.recorder.record(), truth.behind(len(truth.series))
         times = truth.series.start_fs + truth.series.step_fs * np.arange(len(record))
-        if state.shown is None or state.forecast is None:
-            return Reading(record, times, None, behind)
-        account = self._account_of_forecast(state)
-        for index, frame in enumerate(_next(account, len(state.forecast)), start=account.read):
-            account.recorder.update(frame)
-            if account.recorder.broken_at is not None:
-                break
-            _compare(account, frame, index, state)
-        page = _page(account, record) if account.read else None
-        return Reading(record, times, page, behind or account.behind(len(state.forecast)))
+        page, others = None, []
+        for run in state.runs[-KEPT:]:
+            shown = run is state.shown
+            ready = state.ready if shown else run.film.ready
+            account = self._account_of(run, state.member if shown else 0)
+            for index, frame in enumerate(_next(account, ready), start=account.read):
+                account.recorder.update(frame)
+                if account.recorder.broken_at is not None:
+                    break
+                _compare(account, frame, index, truth.series)
+            behind = behind or account.behind(ready)
+            if account.read and shown:
+                page = _page(account, record)
+            elif account.read:
+                others.append((f"run {run.number}", _page(account, record)))
+        return Reading(record, times, page, behind, tuple(others))
 
     def _account_of_truth(self, state: State) -> _Account | None:
         basis = state.trajectory if state.adapted is None else state.adapted
@@ -102,12 +112,13 @@ class Ledger:
             self._forecasts.clear()
         return self._truth
 
-    def _account_of_forecast(self, state: State) -> _Account:
-        key = (state.shown.number, state.member)
+    def _account_of(self, run: Run, member: int | None) -> _Account:
+        key = (run.number, member)
         if key not in self._forecasts:
-            while len(self._forecasts) >= KEPT:
+            while len(self._forecasts) >= 2 * KEPT:
                 self._forecasts.pop(next(iter(self._forecasts)))
-            self._forecasts[key] = _Account(state.film, _recorder(state.film, self._truth.recorder.bins))
+            series = run.series(member)
+            self._forecasts[key] = _Account(series, _recorder(series, self._truth.recorder.bins))
         return self._forecasts[key]
 
 
@@ -125,30 +136,37 @@ def _recorder(series: Series, bins: Bins) -> Recorder:
     return Recorder(series.grid, series.cell, series.step_fs, bins)
 
 
-def _compare(account: _Account, frame: np.ndarray, index: int, state: State) -> None:
+def _compare(account: _Account, frame: np.ndarray, index: int, truth: Series) -> None:
     """Squared errors of forecast and baselines at this frame's time, and what the baselines' values are."""
     start_fs = account.series.start_fs - account.series.step_fs
-    truth = state.truth.at(account.series.time_at(index))
-    rivals = {"forecast": frame, **_baselines(state, start_fs, (index + 1) * account.series.step_fs)}
+    real = truth.at(account.series.time_at(index))
+    rivals = {"forecast": frame, **_baselines(truth, start_fs, (index + 1) * account.series.step_fs)}
     for name, values in rivals.items():
-        error = np.nan if truth is None else float(((values - truth) ** 2).mean(dtype=np.float64))
+        error = np.nan if real is None else float(((values - real) ** 2).mean(dtype=np.float64))
         account.squares.setdefault(name, []).append(error)
         if name in BASELINES:
             account.counts.setdefault(name, []).append(counts(values[None], account.recorder.bins.value)[0])
 
 
-def _baselines(state: State, start_fs: float, lead_fs: float) -> dict[str, np.ndarray]:
-    """ρ(τ), and ρ(τ) moved along its derivative, at a lead time; none where the run began elsewhere."""
-    series = Series.of(state.adapted) if state.adapted is not None else state.truth
-    index = series.index_at(start_fs)
+def _baselines(truth: Series, start_fs: float, lead_fs: float) -> dict[str, np.ndarray]:
+    """The truth where the run began, at rest and moved along its derivative; none beyond the truth's end."""
+    index = truth.index_at(start_fs)
     if index is None or index < 1:
         return {}
-    current, previous = np.asarray(series.frames[index]), np.asarray(series.frames[index - 1])
-    (moved,) = linear_extrapolation(current, previous, np.array([lead_fs]), series.step_fs)
+    current, previous = np.asarray(truth.frames[index]), np.asarray(truth.frames[index - 1])
+    (moved,) = linear_extrapolation(current, previous, np.array([lead_fs]), truth.step_fs)
     return {"persistence": current, "linear": moved}
 
 
 def _page(account: _Account, reference: Record) -> Page:
+    """The page, made anew only when there is news of the forecast or of the truth."""
+    version = account.read, len(reference)
+    if account.page is None or account.version != version:
+        account.page, account.version = _written(account, reference), version
+    return account.page
+
+
+def _written(account: _Account, reference: Record) -> Page:
     record = account.recorder.record()
     mean, square = reference.moments.mean(axis=0)
     spread = float(np.sqrt(max(square - mean**2, 1e-30)))

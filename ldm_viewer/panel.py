@@ -18,6 +18,7 @@ from ldm_viewer.arrange import DropTarget, open_docks
 from ldm_viewer.reader import SAMPLE
 from ldm_viewer.stage import docked, stage_of
 from ldm_viewer.state import Beside, State, Status
+from ldm_viewer.statefile import SUFFIX, open_state, save_state
 from ldm_viewer.words import describe_emulator, describe_run, describe_trajectory
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ SAMPLE_FILE = SAMPLE + "li32_test.h5"
 OTHER = "other folder…"
 SETUP = ("start_fs", "seed", "members", "frames", "stride")  # fields of the form named as in `Setup`
 MEAN = "mean"
+FORK_WIDTH = 70  # pixels
 LONGEST_STATUS = "running: 10000 of 10000 frames, 100.0 a second"
 LONGEST_TIME = "100000.25 fs"
 RUN_WORDS = {Status.RUNNING: "Pause", Status.PAUSED: "Resume"}
@@ -82,6 +84,13 @@ class MainPanel(QWidget):
             choices=[*Beside],
             tooltip="Third view: forecast − truth, or spread of members",
         )
+        self.chosen_run = widgets.ComboBox(
+            name="chosen_run", choices=["none yet"], tooltip="Which forecast is shown; all are kept"
+        )
+        self.chosen_run.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.fork = widgets.PushButton(
+            name="fork", text="Fork", tooltip="Go on from the forecast's frame at the slider, as set up above"
+        )
         self.frames = widgets.SpinBox(name="frames", min=1, max=10**6, tooltip="Forecast steps to compute")
         self.stride = widgets.SpinBox(name="stride", min=1, max=1000, tooltip="Show every n-th forecast step")
         self.run = widgets.PushButton(name="run", text="Forecast")
@@ -92,6 +101,11 @@ class MainPanel(QWidget):
         self.time = widgets.Slider(name="time", readout=False, tooltip="Moment shown in every view")
         self.time_text = widgets.Label(name="time_text", value="")
         self.follow = widgets.CheckBox(name="follow", value=True, text="Follow the newest frame")
+        self.fork.native.setMaximumWidth(FORK_WIDTH)
+        self.save = widgets.PushButton(
+            name="save", text="Save…", tooltip="Write data, emulator, seed and view to a small file"
+        )
+        self.open = widgets.PushButton(name="open", text="Open…", tooltip="Make a saved figure again")
         self.form = widgets.Container(widgets=self._rows(), labels=True)
         self.form.margins = (0, 0, 0, 0)
         for label in (self.data_info, self.emulator_info):  # long texts never change the layout
@@ -119,11 +133,13 @@ class MainPanel(QWidget):
             noise,
             length,
             _row("Run", self.run, self.step, self.stop),
+            _row("Forecast", self.chosen_run, self.fork),
             _row("Show", self.member, widgets.Label(value="and the"), self.beside),
             self.progress,
             self.status,
             _row("Time", self.time, self.time_text),
             self.follow,
+            _row("State", self.save, self.open),
         ]
 
     def _connect(self) -> None:
@@ -138,6 +154,10 @@ class MainPanel(QWidget):
         self.step.changed.connect(lambda: self.tell(self.session.step))
         self.stop.changed.connect(lambda: self.tell(self.session.stop))
         self.follow.changed.connect(self.session.set_follow)
+        self.save.changed.connect(lambda: self._ask_state(save=True))
+        self.open.changed.connect(lambda: self._ask_state(save=False))
+        self.fork.changed.connect(lambda: self.tell(self.session.fork))
+        self.chosen_run.changed.connect(self._on_chosen_run)
         self.member.changed.connect(self._on_member)
         self.beside.changed.connect(lambda what: self.tell(self.session.show_beside, what))
         self.time.changed.connect(lambda index: self.session.look_at(self._begin_fs + index * self._step_fs))
@@ -181,6 +201,29 @@ class MainPanel(QWidget):
         from qtpy.QtWidgets import QFileDialog
 
         return QFileDialog.getExistingDirectory(self, "Folder of an emulator (model.safetensors, card.json)")
+
+    def save_state(self, path: str | Path) -> bool:
+        """Write the session and how the window looks to a small file."""
+        return self.tell(save_state, path, self.session, self.stage.view())
+
+    def open_state(self, path: str | Path) -> bool:
+        """Bring session and window back to what a file says; the forecast is made again."""
+        return self.tell(lambda: self.stage.set_view(open_state(path, self.session)))
+
+    def _ask_state(self, save: bool) -> None:
+        from qtpy.QtWidgets import QFileDialog
+
+        ask = QFileDialog.getSaveFileName if save else QFileDialog.getOpenFileName
+        path, _ = ask(self, "Save state" if save else "Open state", "", f"States (*{SUFFIX})")
+        if path and save:
+            self.save_state(path if path.endswith(SUFFIX) else path + SUFFIX)
+        elif path:
+            self.open_state(path)
+
+    def _on_chosen_run(self, label: str) -> None:
+        run = next((run for run in self.session.state.runs if run.label == label), None)
+        if run is not None:
+            self.tell(self.session.show_run, run.number)
 
     def _on_member(self, name: str) -> None:
         member = None if name == MEAN else _members(self.session.state).index(name)
@@ -269,6 +312,11 @@ class MainPanel(QWidget):
         _put(self.status, value=describe_run(state))
 
     def _show_views(self, state: State) -> None:
+        _put(self.chosen_run, choices=tuple(run.label for run in state.runs) or ("none yet",))
+        if state.shown is not None:
+            _put(self.chosen_run, value=state.shown.label)
+        _put(self.chosen_run, enabled=len(state.runs) > 1)
+        _put(self.fork, enabled=state.forecast is not None and state.adapted is not None)
         names = _members(state)
         _put(self.member, choices=(*names, MEAN) if len(names) > 1 else tuple(names))
         _put(self.member, value=MEAN if state.member is None else names[min(state.member, len(names) - 1)])
@@ -331,6 +379,7 @@ def _silent(panel: MainPanel) -> Iterator[None]:
         panel.seed,
         panel.members,
         panel.member,
+        panel.chosen_run,
         panel.beside,
         panel.frames,
         panel.stride,

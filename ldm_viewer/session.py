@@ -20,21 +20,18 @@ from psygnal import Signal
 from engine.emulator import Emulator
 from engine.rollout import rollout
 from engine.samples import shipped
-from ldm_viewer.frames import GrowingFrames, Series
+from ldm_viewer.frames import Series
 from ldm_viewer.ledger import Ledger
 from ldm_viewer.reader import open_any
+from ldm_viewer.runs import SessionError, empty_film, forked_state, truth_beside, with_room
 from ldm_viewer.state import Beside, Run, Setup, State, Status
 from ldm_viewer.worker import ForecastWorker
 
 if TYPE_CHECKING:
+    import torch
+
     from engine.rollout import Frame
     from engine.trajectory import Trajectory
-
-LARGEST_BUFFER = 4 * 2**30  # bytes of forecast kept in memory
-
-
-class SessionError(ValueError):
-    """A command that cannot be carried out now; the text says why and what would help."""
 
 
 class Session:
@@ -60,7 +57,7 @@ class Session:
         fit = self._fit(trajectory, self.state.emulator)
         setup = self._settled(fit["truth"], series.start_fs)
         self._replace(
-            trajectory=trajectory, **self._no_forecast(), **fit, setup=setup, time_fs=setup.start_fs
+            trajectory=trajectory, runs=(), **self._no_forecast(), **fit, setup=setup, time_fs=setup.start_fs
         )
 
     def choose_emulator(self, name_or_folder: str | Path) -> None:
@@ -72,14 +69,28 @@ class Session:
             name = emulator.name if emulator.name not in self._folders else name
             self._folders[name] = Path(name_or_folder)
         fit = self._fit(self.state.trajectory, emulator)
+        adapted, run = fit["adapted"], self.state.shown
+        if run is not None and adapted is not None and tuple(adapted.grid) == run.series(0).grid:
+            status = Status.STOPPED if self.state.status.active else self.state.status
+            forecasts = {"status": status}  # they stay, to be forked and compared
+            fit["truth"] = truth_beside(adapted, run)
+        else:
+            forecasts = self._no_forecast() | {"runs": ()}
         self._replace(
             emulator=emulator,
             chosen=name,
             emulators=tuple(self._folders),
-            **self._no_forecast(),
+            **forecasts,
             **fit,
-            setup=self._settled(fit["truth"], self.state.setup.start_fs),
+            setup=self._settled(
+                Series.of(adapted) if adapted is not None else fit["truth"], self.state.setup.start_fs
+            ),
         )
+
+    def emulator_address(self) -> str:
+        """What `choose_emulator` takes to choose this one again, here or after a restart; empty for none."""
+        name = self.state.chosen
+        return name if name in shipped() else str(self._folders.get(name, ""))
 
     def configure(self, **fields: Any) -> None:
         """Change fields of `Setup` for the next forecast; SessionError names a value that makes no sense."""
@@ -125,42 +136,76 @@ class Session:
     # -------------------------------------------------------------------------------------------- forecast
 
     def start(self, *, paused: bool = False) -> None:
-        """Begin a new forecast from `setup`; one that runs is given up."""
+        """Begin a new forecast from `setup`; one that runs is given up, its frames stay among `runs`."""
         emulator, adapted, index = self._require_start()
-        setup = self.state.setup
-        film = self._film(adapted.grid, max(1, setup.frames // setup.stride), setup.members)
+        origin = float(adapted.times_fs[index])
+        self._launch(lambda: emulator.initial_state(adapted, index), origin, f"from {origin:g} fs", paused)
+
+    def fork(self) -> None:
+        """Go on from the shown forecast's frame at the slider, with the emulator and seed chosen now."""
+        state, run = self.state, self.state.shown
+        if run is None:
+            raise SessionError("there is no forecast to fork: start one first")
+        if state.emulator is None or state.adapted is None:
+            raise SessionError(state.obstacle or "no emulator is chosen")
+        index = run.series(0).index_at(state.time_fs)
+        first = forked_state(run, state.member, state.time_fs, state.emulator)
+        origin = run.series(0).time_at(index)
+        self._launch(lambda: first, origin, f"fork of run {run.number} at {origin:g} fs", paused=False)
+
+    def _launch(
+        self, make_first: Callable[[], torch.Tensor], origin_fs: float, words: str, paused: bool
+    ) -> None:
+        emulator, adapted, setup = self.state.emulator, self.state.adapted, self.state.setup
+        film = empty_film(adapted.grid, max(1, setup.frames // setup.stride), setup.members)
         self._retire()
 
         def make_frames() -> Iterator[Frame]:
-            first = emulator.initial_state(adapted, index)
             return self._make_rollout(
                 emulator,
-                first,
+                make_first(),
                 len(film) * setup.stride,
                 members=setup.members,
                 seed=setup.seed,
                 decode_every=setup.stride,
             )
 
-        number = self.state.run + 1
+        number, step_fs = self.state.run + 1, emulator.dt_fs * setup.stride
+        label = f"run {number}: {self.state.chosen}, seed {setup.seed}, {words}"
+        run = Run(number, film, origin_fs + step_fs, step_fs, adapted.cell, setup, emulator, label)
         self._worker = ForecastWorker(number, make_frames, film, paused=paused)
-        shown_step = emulator.stride * setup.stride
-        began, step_fs = float(adapted.times_fs[index]), emulator.dt_fs * setup.stride
-        run = Run(number, film, began + step_fs, step_fs, adapted.cell, setup, self.state.chosen)
-        member = self.state.member if (self.state.member or 0) < setup.members else 0
         gc.freeze()  # else every full collection walks all objects of the window, and stops it meanwhile
         self._replace(
             **self._no_forecast(Status.PAUSED if paused else Status.RUNNING)
-            | {"shown": run, "film": run.series(member), "member": member},
+            | {"runs": (*with_room(self.state.runs, film), run)}
+            | self._views(run),
             run=number,
-            started_fs=began,
-            truth=Series.of(adapted[index % shown_step :: shown_step])
-            if len(adapted) > shown_step
-            else self.state.truth,
-            time_fs=began,
+            time_fs=origin_fs,
             follow=True,
         )
         self._worker.start()
+
+    def show_run(self, number: int) -> None:
+        """Show an earlier forecast, or the latest again; one that runs goes on."""
+        run = next((run for run in self.state.runs if run.number == number), None)
+        if run is None:
+            raise SessionError(f"there is no run {number}; there are {[r.number for r in self.state.runs]}")
+        if run is not self.state.shown:
+            self._replace(**self._views(run), follow=self.state.follow and number == self.state.run)
+
+    def _views(self, run: Run) -> dict[str, Any]:
+        """What changes in the state when a run is shown."""
+        member = self.state.member
+        member = member if member is None or member < run.members else 0
+        ready = run.film.ready
+        return {
+            "shown": run,
+            "member": member,
+            "film": run.series(member),
+            "forecast": run.series(member, ready) if ready else None,
+            "started_fs": run.first_fs - run.step_fs,
+            "truth": truth_beside(self.state.adapted, run),
+        }
 
     def pause(self) -> None:
         """Hold after the frame under way."""
@@ -191,8 +236,13 @@ class Session:
     @property
     def has_news(self) -> bool:
         """Whether `poll` would show another frame."""
-        worker = self._worker
-        return worker is not None and worker.number == self.state.run and worker.film.ready > self.state.ready
+        worker, run = self._worker, self.state.shown
+        return (
+            worker is not None
+            and run is not None
+            and worker.number == run.number
+            and worker.film.ready > self.state.ready
+        )
 
     def poll(self) -> None:
         """Take over what the worker has made ready since the last look. Cheap; call it ten times a second."""
@@ -201,7 +251,7 @@ class Session:
             return
         alive, ready = worker.is_alive(), worker.film.ready  # in this order: a dead worker's count is final
         news: dict[str, Any] = {}
-        if ready > state.ready:
+        if state.shown.number == worker.number and ready > state.ready:
             news |= {"forecast": state.shown.series(state.member, ready), "seconds": worker.seconds}
             if state.follow:
                 news["time_fs"] = news["forecast"].end_fs
@@ -273,14 +323,6 @@ class Session:
                 f"choose a frame from {series.time_at(1):g} to {series.end_fs:g} fs"
             )
         return state.emulator, state.adapted, index
-
-    @staticmethod
-    def _film(grid: tuple[int, int, int], frames: int, members: int) -> GrowingFrames:
-        size = 4 * frames * members * int(np.prod(grid))
-        if size > LARGEST_BUFFER:
-            most = frames * LARGEST_BUFFER // size
-            raise SessionError(f"{frames} frames need {size / 2**30:.1f} GiB of memory; show at most {most}")
-        return GrowingFrames(np.empty((frames, members, *grid), np.float32))
 
 
 _open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()

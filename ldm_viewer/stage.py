@@ -50,7 +50,7 @@ BESIDE_LOOK = {  # colours, and their lower end in units of that span
     Beside.SPREAD: (SPREAD_COLORMAP, 0),
     Beside.NOTHING: (DIFFERENCE_COLORMAP, -1),
 }
-NEUTRAL_ON_BLACK = "#BFBFBF"
+THIRD = "#8C8C8C"  # readable on black and on white
 
 _stages: weakref.WeakKeyDictionary[Any, Stage] = weakref.WeakKeyDictionary()
 
@@ -104,6 +104,37 @@ class Stage:
     def viewer(self) -> napari.Viewer | None:
         """The viewer while it lives."""
         return self._viewer()
+
+    def view(self) -> dict[str, Any]:
+        """How the window looks, as plain values: camera, limits, and the choices made in our docks."""
+        viewer = self.viewer
+        camera = viewer.camera
+        return {
+            "ndisplay": viewer.dims.ndisplay,
+            "point": [float(value) for value in viewer.dims.point],
+            "center": [float(value) for value in camera.center],
+            "zoom": float(camera.zoom),
+            "angles": [float(value) for value in camera.angles],
+            "limits": [float(value) for value in self.limits],
+            "docks": {type(dock).__name__: dock.choices() for dock in self._docks()},
+        }
+
+    def set_view(self, view: dict[str, Any]) -> None:
+        """Make the window look as it did; what is missing stays as it is."""
+        viewer = self.viewer
+        viewer.dims.ndisplay = view.get("ndisplay", viewer.dims.ndisplay)
+        for axis, value in list(enumerate(view.get("point", ())))[1:]:
+            viewer.dims.set_point(axis, value)
+        for name in ("center", "zoom", "angles"):
+            if name in view:
+                setattr(viewer.camera, name, view[name])
+        if "limits" in view and self.truth is not None:
+            self.truth.contrast_limits = view["limits"]
+        for dock in self._docks():
+            dock.choose(view.get("docks", {}).get(type(dock).__name__, {}))
+
+    def _docks(self) -> list[Any]:
+        return [widget for widget in self._widgets if docked(widget) and hasattr(widget, "choices")]
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -215,7 +246,7 @@ class Stage:
             layer.interpolation2d = "linear"
         link_layers([self.truth, self.forecast], LINKED)
         viewer.layers.selection.active = self.forecast
-        dress(viewer, {self.truth: TRUTH, self.forecast: FORECAST, self.beside: NEUTRAL_ON_BLACK})
+        dress(viewer, {self.truth: TRUTH, self.forecast: FORECAST, self.beside: THIRD})
         viewer.reset_view()
 
     def _given_layer(self, truth: Series) -> Any:

@@ -65,8 +65,10 @@ class Run:
     step_fs: float
     cell: np.ndarray
     setup: Setup
-    emulator: str
-    """Name of the emulator that makes it."""
+    maker: Emulator
+    """The emulator that makes it."""
+    label: str = ""
+    """What it is, in words."""
 
     @property
     def members(self) -> int:
@@ -103,6 +105,8 @@ class State:
     """The forecast in its full length; frames that are not ready read as NaN."""
     forecast: Series | None = None
     """The part of it that is ready, or None before the first frame."""
+    runs: tuple[Run, ...] = ()
+    """Forecasts of this trajectory that are kept, the latest last."""
     shown: Run | None = None
     """The forecast that film and forecast belong to."""
     member: int | None = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,14 @@ def told(wave_file: Path, step_fs: float, frames: int, late_fs: float = 0.0) -> 
     film = GrowingFrames(np.empty((frames, 1, *GRID), np.float32))
     for index in range(frames):
         film.append(wave(START_FS + (index + 1) * step_fs - late_fs)[None])
-    run = Run(1, film, START_FS + step_fs, step_fs, CELL, Setup(), "late")
+    run = Run(1, film, START_FS + step_fs, step_fs, CELL, Setup(), None)
     trajectory = Trajectory(wave_file)
     series = Series.of(trajectory)
     return State(
         trajectory=trajectory,
         adapted=trajectory,
         truth=series,
+        runs=(run,),
         shown=run,
         film=run.series(0),
         forecast=run.series(0, frames),
@@ -88,6 +90,16 @@ def test_relaxation_is_the_engines(wave_file: Path) -> None:
     for record, series in ((reading.truth, state.truth), (reading.page.record, state.forecast)):
         expected = intermediate_scattering(np.asarray(series.frames[:]), CELL, STEP_FS, lags, shells)
         np.testing.assert_allclose(record.relaxation(lags), expected, rtol=1e-5)
+
+
+def test_other_runs_are_read_too(wave_file: Path) -> None:
+    state, other = told(wave_file, STEP_FS, 9), told(wave_file, 10.0, 4, late_fs=4.0)
+    second = replace(other.shown, number=2)
+    reading = read_all(Ledger(), replace(state, runs=(state.shown, second)))
+    ((name, page),) = reading.others
+    alone = read_all(Ledger(), other).page
+    assert name == "run 2" and len(reading.page.record) == 9
+    np.testing.assert_allclose(page.vrmse["forecast"], alone.vrmse["forecast"])
 
 
 def test_divergences_are_the_engines() -> None:

@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 from waves import CELL, GRID, STEP_FS, wave, write_wave
 
+from engine.emulator import Emulator
+from engine.normalise import LogNormal
 from engine.rollout import Frame, rollout
 from ldm_viewer.frames import LazyFrames, Series, shared_limits
 from ldm_viewer.layers import ReversedFrames, placement
+from ldm_viewer.runs import forked_state
 from ldm_viewer.session import Session, SessionError
 from ldm_viewer.state import State, Status
 
@@ -192,6 +195,89 @@ def test_members_are_the_engines_members(session: Session) -> None:
         np.testing.assert_allclose(
             session.state.forecast.frames, [frame[member] for frame in expected], rtol=1e-4
         )
+
+
+def test_a_fork_begins_from_the_forecasts_own_frame_and_rate(session: Session) -> None:
+    session.configure(start_fs=20.0, frames=5, seed=1)
+    session.start()
+    first = until(session, lambda s: s.status is Status.FINISHED)
+    session.look_at(first.forecast.time_at(2))
+    session.configure(seed=2, frames=3)
+    session.fork()
+    state = until(session, lambda s: s.status is Status.FINISHED)
+    assert [run.number for run in state.runs] == [1, 2] and state.shown.number == 2
+    assert state.started_fs == first.forecast.time_at(2)
+    assert state.forecast.start_fs == first.forecast.time_at(3)
+    assert "fork of run 1 at 26 fs" in state.shown.label and "seed 2" in state.shown.label
+    decoded = state.emulator.decode_states(first.shown.film.latents[2])
+    begun = forked_state(first.shown, 0, 26.0, state.emulator)
+    np.testing.assert_allclose(begun, decoded, rtol=1e-3, atol=1e-4)
+    expected = [frame.density[0] for frame in rollout(state.emulator, decoded, 3, seed=2)]
+    np.testing.assert_allclose(state.forecast.frames, expected, rtol=1e-3)
+
+
+def test_a_fork_for_another_emulator_keeps_density_and_rate(session: Session) -> None:
+    session.configure(start_fs=20.0, frames=3)
+    session.start()
+    run = until(session, lambda s: s.status is Status.FINISHED).shown
+    other = Emulator(run.maker.model, LogNormal(-2.0, 0.5, 0.2, STEP_FS), run.maker.card, "other")
+    ours, theirs = (forked_state(run, 0, 24.0, emulator)[0].numpy() for emulator in (run.maker, other))
+    np.testing.assert_allclose(other.normaliser.inverse(theirs[0]), run.film.buffer[1, 0], rtol=1e-5)
+    a, b = run.maker.normaliser, other.normaliser
+    np.testing.assert_allclose(theirs[1] * b.rate_std * b.std, ours[1] * a.rate_std * a.std, rtol=1e-5)
+
+
+def test_what_cannot_be_forked_is_refused_in_words(session: Session) -> None:
+    with pytest.raises(SessionError, match="no forecast to fork"):
+        session.fork()
+    session.configure(frames=2, members=2, start_fs=20.0)
+    session.start()
+    until(session, lambda s: s.status is Status.FINISHED)
+    session.look_at(10.0)
+    with pytest.raises(SessionError, match="no frame at 10 fs"):
+        session.fork()
+    session.look_at(24.0)
+    session.show_member(None)
+    with pytest.raises(SessionError, match="mean of members"):
+        session.fork()
+
+
+def test_runs_are_kept_and_shown_again_with_the_truth_at_their_times(
+    session: Session, slow_emulator_folder: Path
+) -> None:
+    session.configure(start_fs=6.0, frames=6)
+    session.start()
+    fast = until(session, lambda s: s.status is Status.FINISHED)
+    session.choose_emulator(slow_emulator_folder)
+    assert session.state.shown is fast.shown, "another emulator of the same grid keeps the runs"
+    session.configure(start_fs=8.0, frames=3)
+    session.start()
+    slow = until(session, lambda s: s.status is Status.FINISHED)
+    assert slow.truth.step_fs == 10.0
+    session.show_run(1)
+    back = session.state
+    assert back.truth.step_fs == 2.0 and len(back.forecast) == 6 and back.started_fs == 6.0
+    np.testing.assert_array_equal(back.forecast.frames, fast.forecast.frames)
+    with pytest.raises(SessionError, match=r"no run 7; there are \[1, 2\]"):
+        session.show_run(7)
+    session.choose_emulator("paper")
+    assert session.state.runs == (), "an emulator that does not fit takes them away"
+
+
+def test_looking_at_an_earlier_run_lets_the_latest_go_on(metronome: tuple[Session, Metronome]) -> None:
+    session, beat = metronome
+    session.configure(frames=3)
+    session.start()
+    beat.beats.release(3)
+    until(session, lambda s: s.status is Status.FINISHED)
+    session.start()
+    beat.beats.release(1)
+    until(session, lambda s: s.ready == 1)
+    session.show_run(1)
+    assert session.state.ready == 3 and session.state.status is Status.RUNNING
+    beat.beats.release(2)
+    state = until(session, lambda s: s.status is Status.FINISHED)
+    assert state.shown.number == 1 and state.runs[1].film.ready == 3
 
 
 def test_pause_step_resume_and_stop_act_between_frames(metronome: tuple[Session, Metronome]) -> None:

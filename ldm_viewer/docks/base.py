@@ -11,7 +11,19 @@ from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QSizePolicy,
+    QSlider,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from engine.palette import NEUTRAL
 from ldm_viewer.sheet import SUFFIXES, Band, Line, Pictures, Sheet
@@ -100,11 +112,15 @@ class LiveDock(QWidget):
             self._stale = True
 
     def _on_theme(self, _: Any = None) -> None:
-        """Draw axes and text in the colour of napari's text."""
+        """Draw axes and text in the colour of napari's text, on its background."""
         viewer = self.stage.viewer
         if viewer is None or not isalive(self):
             return
-        color = get_theme(viewer.theme).text.as_hex()
+        theme = get_theme(viewer.theme)
+        color = theme.text.as_hex()
+        for view in self.findChildren(pg.GraphicsView):
+            view.setBackground(theme.background.as_hex())
+        self.refresh()
         for item in self.plot_items():
             item.titleLabel.setText(item.titleLabel.text, color=color)
             for _, label in item.legend.items if item.legend is not None else ():
@@ -153,6 +169,27 @@ class LiveDock(QWidget):
     def _say(self, text: str) -> None:
         self.note.setText(text)
         self.note.setVisible(bool(text))
+
+    def choices(self) -> dict[str, Any]:
+        """What is chosen in the dock's own controls, by their names."""
+        return {box.objectName(): box.property(value) for box, value in self._controls()}
+
+    def choose(self, choices: dict[str, Any]) -> None:
+        """Choose again what `choices` told."""
+        for box, value in self._controls():
+            if box.objectName() in choices:
+                box.setProperty(value, choices[box.objectName()])
+        self.refresh()
+
+    def _controls(self) -> list[tuple[QWidget, str]]:
+        """Named controls and the property that holds their choice."""
+        kinds = {QComboBox: "currentIndex", QSlider: "value", QLineEdit: "text", QCheckBox: "checked"}
+        return [
+            (box, value)
+            for kind, value in kinds.items()
+            for box in self.findChildren(kind)
+            if box.objectName() and not box.objectName().startswith("qt_")
+        ]
 
     def _ask_where(self) -> None:
         name = type(self).__name__.removesuffix("Dock").lower() + self.suffixes[0]

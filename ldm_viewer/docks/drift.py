@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from qtpy.QtWidgets import QComboBox
 
-from engine.palette import BASELINE, FORECAST, TRUTH
+from engine.palette import BASELINE, FORECAST, FORECASTS, TRUTH
 from ldm_viewer.docks.base import CurveDock
 from ldm_viewer.ledger import BASELINES, divergences
 from ldm_viewer.sheet import Line, Sheet
@@ -73,9 +74,16 @@ class DriftDock(CurveDock):
         lines = []
         if truth is not None and quantity.truth is not None:
             lines.append(Line("truth", reading.truth_times_fs, quantity.truth(truth), TRUTH, thin=True))
+        for index, (name, other) in enumerate(reading.others):
+            values = quantity.forecast(other)["forecast"]
+            lines.append(replace(_line("forecast", other.times_fs, values), **_beside(name, index)))
         if page is not None:
             lines += [_line(name, page.times_fs, values) for name, values in quantity.forecast(page).items()]
         return Sheet(quantity.title, "time (fs)", quantity.label, tuple(lines), mark=state.time_fs)
+
+
+def _beside(name: str, index: int) -> dict[str, object]:
+    return {"name": name, "color": FORECASTS[1 + index % (len(FORECASTS) - 1)], "thin": True}
 
 
 def _line(name: str, times_fs: np.ndarray, values: np.ndarray) -> Line:

@@ -116,7 +116,7 @@ class SurfaceDock(LiveDock):
         self.levels = QLineEdit(objectName="levels", placeholderText="by itself")
         self.levels.setToolTip("Levels in Å⁻³, for example 0.06 0.10; of a difference, drawn with both signs")
         self.levels.setMaximumWidth(110)
-        self.atoms = QCheckBox("atoms", checked=True)
+        self.atoms = QCheckBox("atoms", checked=True, objectName="atoms")
         self.canvas = Canvas()
         self.layout().addWidget(
             row(self.what, QLabel("at"), self.levels, QLabel("Å⁻³"), self.atoms, None, self.export)

@@ -100,6 +100,66 @@ def test_third_view_is_difference_then_spread_then_gone(desk: SimpleNamespace, q
     assert not layer.visible and tuple(grid.shape) == (1, 2)
 
 
+def test_fork_by_mouse_and_back_to_the_first_run(desk: SimpleNamespace, qtbot: object) -> None:
+    forecast(desk, qtbot)
+    first = desk.session.state
+    desk.panel.time.value = desk.panel.time.value - 2
+    assert desk.session.state.time_fs == first.forecast.time_at(2)
+    desk.panel.seed.value = 9
+    click(qtbot, desk.panel.fork)
+    qtbot.waitUntil(lambda: desk.session.state.status is Status.FINISHED, timeout=20_000)
+    state = desk.session.state
+    assert len(state.runs) == 2 and state.started_fs == first.forecast.time_at(2)
+    assert desk.panel.chosen_run.value == state.shown.label and "seed 9" in state.shown.label
+    dock = show_dock(desk, "Drift")
+    qtbot.waitUntil(lambda: "run 1" in dock.curves, timeout=5_000)
+    desk.session.look_at(first.forecast.time_at(3))
+    desk.panel.chosen_run.value = state.runs[0].label
+    assert desk.session.state.shown is state.runs[0]
+    z = desk.viewer.dims.current_step[1]
+    shown = desk.viewer.layers["forecast"]._slice.image.raw
+    expected = first.forecast.at(desk.viewer.dims.point[0])
+    np.testing.assert_allclose(shown, expected[:, :, z].T)
+
+
+def test_a_saved_state_brings_the_figure_back(desk: SimpleNamespace, qtbot: object, tmp_path: Path) -> None:
+    desk.session.configure(start_fs=20.0, frames=6, seed=4, members=2)
+    click(qtbot, desk.panel.run)
+    qtbot.waitUntil(lambda: desk.session.state.status is Status.FINISHED, timeout=20_000)
+    desk.session.look_at(26.0)
+    desk.session.show_member(1)
+    desk.session.show_beside("spread")
+    desk.viewer.dims.set_point(1, 1.0)
+    desk.viewer.camera.zoom = 33.0
+    desk.docks["Slices"].plane.setCurrentText("z")
+    before, picture = desk.session.state, desk.viewer.layers["forecast"]._slice.image.raw.copy()
+    assert desk.panel.save_state(tmp_path / "figure.ldmstate")
+    desk.session.open_trajectory(write_wave(tmp_path / "other.h5", frames=9))
+    desk.docks["Slices"].plane.setCurrentText("x")
+    desk.viewer.camera.zoom = 5.0
+    assert desk.panel.open_state(tmp_path / "figure.ldmstate")
+    qtbot.waitUntil(lambda: desk.session.state.status is Status.FINISHED, timeout=20_000)
+    state = desk.session.state
+    assert state.trajectory.path == before.trajectory.path and state.setup == before.setup
+    assert (state.time_fs, state.member, state.beside) == (26.0, 1, "spread")
+    np.testing.assert_allclose(desk.viewer.layers["forecast"]._slice.image.raw, picture, rtol=1e-4)
+    assert desk.viewer.camera.zoom == 33.0 and desk.docks["Slices"].plane.currentText() == "z"
+    assert desk.viewer.dims.point[1] == 1.0
+
+
+def test_plots_follow_the_theme(desk: SimpleNamespace, qtbot: object) -> None:
+    dock = desk.docks["Histogram"]
+
+    def ground() -> int:
+        return dock.plot.grab().toImage().pixelColor(3, 3).lightness()
+
+    quiet(desk, qtbot)
+    assert ground() < 80
+    desk.viewer.theme = "light"
+    qtbot.waitUntil(lambda: ground() > 200, timeout=5_000)
+    desk.viewer.theme = "dark"
+
+
 def test_changing_texts_leave_the_layout_alone(desk: SimpleNamespace, qtbot: object) -> None:
     """A sentence that grew with the first frame had all docks and the canvas laid out again: 90 ms."""
     window = desk.panel.window()

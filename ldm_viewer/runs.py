@@ -1,0 +1,72 @@
+"""Forecasts side by side: memory for them, the truth at their times, the state that a fork begins from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ldm_viewer.frames import GrowingFrames, Series
+
+if TYPE_CHECKING:
+    from engine.emulator import Emulator
+    from engine.trajectory import Trajectory
+    from ldm_viewer.state import Run
+
+LARGEST_BUFFER = 4 * 2**30  # bytes of forecasts kept in memory
+
+
+class SessionError(ValueError):
+    """A command that cannot be carried out now; the text says why and what would help."""
+
+
+def empty_film(grid: tuple[int, int, int], frames: int, members: int) -> GrowingFrames:
+    """Room for a forecast; SessionError with a number that fits where it is too much."""
+    size = 4 * frames * members * int(np.prod(grid))
+    if size > LARGEST_BUFFER:
+        most = frames * LARGEST_BUFFER // size
+        raise SessionError(f"{frames} frames need {size / 2**30:.1f} GiB of memory; show at most {most}")
+    return GrowingFrames(np.empty((frames, members, *grid), np.float32))
+
+
+def with_room(runs: tuple[Run, ...], film: GrowingFrames) -> tuple[Run, ...]:
+    """The latest runs that fit into memory together with a new one; the oldest go first."""
+    kept: list[Run] = []
+    size = film.buffer.nbytes
+    for run in reversed(runs):
+        size += run.film.buffer.nbytes
+        if size > LARGEST_BUFFER:
+            break
+        kept.insert(0, run)
+    return tuple(kept)
+
+
+def truth_beside(adapted: Trajectory, run: Run) -> Series:
+    """The truth at the run's times, and at the same step before and after: frame by frame at equal times."""
+    dt_fs = adapted.dt_fs
+    every = max(1, round(run.step_fs / dt_fs))
+    if len(adapted) <= every:
+        return Series.of(adapted)
+    first = round((run.first_fs - float(adapted.times_fs[0])) / dt_fs) % every
+    return Series.of(adapted[first::every])
+
+
+def forked_state(run: Run, member: int | None, time_fs: float, emulator: Emulator) -> torch.Tensor:
+    """State (1, 2, Nx, Ny, Nz) of a forecast's frame for an emulator, another one or the same.
+
+    ρ is what the run shows; its rate ∂ln ρ/∂τ is the run's own, in the new emulator's units (S6, S8).
+    """
+    index = run.series(0).index_at(time_fs)
+    if index is None or index >= run.film.ready:
+        raise SessionError(f"the forecast has no frame at {time_fs:g} fs to fork from; move the slider")
+    if member is None:
+        raise SessionError("a mean of members is no state to go on from: show one member")
+    latents = run.film.latents[index]
+    if latents is None:
+        raise SessionError("this forecast did not keep what a fork begins from")
+    theirs, ours = run.maker.normaliser, emulator.normaliser
+    decoded = run.maker.decode_states(latents[member : member + 1])
+    field = ours.forward(run.film.buffer[index, member])
+    rate = decoded[0, 1].float().cpu().numpy() * (theirs.rate_std * theirs.std) / (ours.rate_std * ours.std)
+    return torch.from_numpy(np.stack([field, rate])[None]).to(emulator.device)
