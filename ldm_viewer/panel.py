@@ -12,12 +12,12 @@ from magicgui import widgets
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ldm_viewer.arrange import DropTarget, open_docks
+from ldm_viewer.form import OTHER, Form
 from ldm_viewer.reader import SAMPLE
 from ldm_viewer.stage import docked, stage_of
-from ldm_viewer.state import Beside, State, Status
+from ldm_viewer.state import State, Status
 from ldm_viewer.statefile import SUFFIX, open_state, save_state
 from ldm_viewer.words import describe_emulator, describe_run, describe_trajectory
 
@@ -32,16 +32,12 @@ if (os.cpu_count() or 1) <= FEW_CORES:
 
 AUTOSTART = "LDM_VIEWER_AUTOSTART"  # set to 1: open the sample and forecast at once
 SAMPLE_FILE = SAMPLE + "li32_test.h5"
-OTHER = "other folder…"
 SETUP = ("start_fs", "seed", "members", "frames", "stride")  # fields of the form named as in `Setup`
 MEAN = "mean"
-FORK_WIDTH = 70  # pixels
-LONGEST_STATUS = "running: 10000 of 10000 frames, 100.0 a second"
-LONGEST_TIME = "100000.25 fs"
 RUN_WORDS = {Status.RUNNING: "Pause", Status.PAUSED: "Resume"}
 
 
-class MainPanel(QWidget):
+class MainPanel(Form):
     """Chooses what to forecast and drives it; opens the other docks beside itself."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
@@ -50,7 +46,6 @@ class MainPanel(QWidget):
         self._shown: State | None = None
         self.stage = stage_of(napari_viewer)
         self.session = self.stage.session
-        self._build()
         self._connect()
         self.setAcceptDrops(True)
         self._drops = DropTarget(self, lambda path: self.tell(self.session.open_trajectory, path))
@@ -58,89 +53,6 @@ class MainPanel(QWidget):
         self.stage.attend(self)
         self._show(self.session.state)
         QTimer.singleShot(0, self._on_shown)  # the window is put together first
-
-    # ------------------------------------------------------------------------------------------------ form
-
-    def _build(self) -> None:
-        self.data = widgets.FileEdit(name="data", filter="Trajectories (*.h5 *.hdf5 *.h5md)")
-        self.data.choose_btn.text = "Open…"
-        self.sample = widgets.PushButton(
-            text="Sample", tooltip="Liquid lithium that no shipped emulator has seen"
-        )
-        self.data_info = widgets.Label(name="data_info", value="")
-        self.emulator = widgets.ComboBox(name="emulator", choices=[OTHER], tooltip="What continues the data")
-        self.emulator_info = widgets.Label(name="emulator_info", value="")
-        self.start_fs = widgets.FloatSpinBox(
-            name="start_fs", tooltip="Time of the frame to start from", max=1e9
-        )
-        self.here = widgets.PushButton(text="At slider", tooltip="Start from the frame that is shown")
-        self.seed = widgets.SpinBox(name="seed", max=2**31 - 1, tooltip="The same seed gives the same film")
-        self.members = widgets.SpinBox(
-            name="members", min=1, max=64, tooltip="Forecasts from one start that differ in their noise"
-        )
-        self.member = widgets.ComboBox(name="member", choices=["member 1"], tooltip="Which member is shown")
-        self.beside = widgets.ComboBox(
-            name="beside",
-            choices=[*Beside],
-            tooltip="Third view: forecast − truth, or spread of members",
-        )
-        self.chosen_run = widgets.ComboBox(
-            name="chosen_run", choices=["none yet"], tooltip="Which forecast is shown; all are kept"
-        )
-        self.chosen_run.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.fork = widgets.PushButton(
-            name="fork", text="Fork", tooltip="Go on from the forecast's frame at the slider, as set up above"
-        )
-        self.frames = widgets.SpinBox(name="frames", min=1, max=10**6, tooltip="Forecast steps to compute")
-        self.stride = widgets.SpinBox(name="stride", min=1, max=1000, tooltip="Show every n-th forecast step")
-        self.run = widgets.PushButton(name="run", text="Forecast")
-        self.step = widgets.PushButton(name="step", text="Step", tooltip="One more frame, then hold")
-        self.stop = widgets.PushButton(name="stop", text="Stop", tooltip="End this forecast; its frames stay")
-        self.progress = widgets.ProgressBar(name="progress", min=0, max=1, value=0)
-        self.status = widgets.Label(name="status", value="")
-        self.time = widgets.Slider(name="time", readout=False, tooltip="Moment shown in every view")
-        self.time_text = widgets.Label(name="time_text", value="")
-        self.follow = widgets.CheckBox(name="follow", value=True, text="Follow the newest frame")
-        self.fork.native.setMaximumWidth(FORK_WIDTH)
-        self.save = widgets.PushButton(
-            name="save", text="Save…", tooltip="Write data, emulator, seed and view to a small file"
-        )
-        self.open = widgets.PushButton(name="open", text="Open…", tooltip="Make a saved figure again")
-        self.form = widgets.Container(widgets=self._rows(), labels=True)
-        self.form.margins = (0, 0, 0, 0)
-        for label in (self.data_info, self.emulator_info):  # long texts never change the layout
-            label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        for label, longest in ((self.status, LONGEST_STATUS), (self.time_text, LONGEST_TIME)):
-            _fix_size(label.native, longest)
-        self.setLayout(QVBoxLayout())
-        self.layout().setContentsMargins(6, 4, 6, 4)
-        self.layout().addWidget(self.form.native)
-        self.layout().addStretch()
-
-    def _rows(self) -> list[widgets.Widget]:
-        self.emulator.label = "Emulator"
-        self.data_info.label = self.emulator_info.label = self.status.label = self.follow.label = ""
-        start = _row("Start at", self.start_fs, widgets.Label(value="fs"), self.here)
-        noise = _row("Seed", self.seed, widgets.Label(value="members"), self.members)
-        length = _row("Frames", self.frames, widgets.Label(value="show every"), self.stride)
-        self.progress.label = "Progress"
-        return [
-            _row("Data", self.data, self.sample),
-            self.data_info,
-            self.emulator,
-            self.emulator_info,
-            start,
-            noise,
-            length,
-            _row("Run", self.run, self.step, self.stop),
-            _row("Forecast", self.chosen_run, self.fork),
-            _row("Show", self.member, widgets.Label(value="and the"), self.beside),
-            self.progress,
-            self.status,
-            _row("Time", self.time, self.time_text),
-            self.follow,
-            _row("State", self.save, self.open),
-        ]
 
     def _connect(self) -> None:
         self.data.changed.connect(self._on_path)
@@ -337,12 +249,6 @@ class MainPanel(QWidget):
         _put(self.time_text, value=f"{state.time_fs:g} fs")
 
 
-def _fix_size(label: QLabel, longest: str) -> None:
-    """Room for the longest text: a label that may change its size has the window laid out with every text."""
-    metrics = label.fontMetrics()
-    label.setFixedSize(metrics.horizontalAdvance(longest), metrics.height() + 4)
-
-
 def _members(state: State) -> list[str]:
     count = 1 if state.shown is None else state.shown.members
     return [f"member {number + 1}" for number in range(count)]
@@ -357,12 +263,6 @@ def _put(widget: widgets.Widget, **values: Any) -> None:
     for name, value in values.items():
         if getattr(widget, name) != value:
             setattr(widget, name, value)
-
-
-def _row(label: str, *parts: widgets.Widget) -> widgets.Container:
-    holder = widgets.Container(widgets=parts, layout="horizontal", labels=False, label=label)
-    holder.margins = (0, 0, 0, 0)
-    return holder
 
 
 @contextmanager

@@ -9,36 +9,27 @@ from typing import TYPE_CHECKING, Any
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
 from qtpy.compat import isalive
-from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtGui import QResizeEvent
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
-    QSizePolicy,
     QSlider,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from engine.palette import NEUTRAL
-from ldm_viewer.sheet import SUFFIXES, Band, Line, Pictures, Sheet
+from ldm_viewer.sheet import SUFFIXES, Pictures, Sheet
 from ldm_viewer.stage import docked, stage_of
 from ldm_viewer.worker import background
 
 if TYPE_CHECKING:
     import napari
 
-    from ldm_viewer.ledger import Reading
     from ldm_viewer.state import State
-
-AXIS_WIDTH = 52  # pixels
-LEFT = Qt.AlignmentFlag.AlignLeft
-BAND_ALPHA = 60  # of 255
 
 
 class LiveDock(QWidget):
@@ -198,142 +189,3 @@ class LiveDock(QWidget):
         if path:
             suffix = "." + kind.split(" ")[0].lower()
             self.save(path if Path(path).suffix.lower() in self.suffixes else path + suffix)
-
-
-class CurveDock(LiveDock):
-    """A plot of the `Sheet` that `compute` returns; curves keep their name, and their place in the legend."""
-
-    def __init__(self, napari_viewer: napari.Viewer, *controls: QWidget | None) -> None:
-        super().__init__(napari_viewer)
-        self.plot = plot("", "")
-        self.layout().addWidget(row(*controls, None, self.export))
-        self.layout().addWidget(self.plot, 1)
-        self.curves: dict[str, pg.PlotDataItem] = {}
-        self.band: tuple[pg.PlotCurveItem, pg.PlotCurveItem] | None = None
-        self.mark = pg.InfiniteLine(angle=90, pen=pg.mkPen(NEUTRAL, width=1))
-        self.mark.setVisible(False)
-        self.plot.addItem(self.mark, ignoreBounds=True)
-        self._sheet: Sheet | None = None
-
-    def read(self, state: State) -> Reading:
-        """The observables of all frames so far, for `compute`; where frames wait, it is called again."""
-        reading = self.session.ledger.read(state)
-        if reading.behind:
-            self.refresh()
-        return reading
-
-    def sheet(self) -> Sheet | None:
-        """What is shown."""
-        return self._sheet
-
-    def draw(self, result: Sheet) -> None:
-        """Set curves, band, labels and the slider's mark."""
-        self._sheet = result
-        label_axes(self.plot.getPlotItem(), result.x_label, result.y_label)
-        self._draw_band(result.band)
-        shown = {line.name: line for line in result.lines}
-        for name in shown:
-            if name not in self.curves:
-                self.curves[name] = self._add(shown[name])
-                self._on_theme()
-        for name, curve in self.curves.items():
-            curve.setData(*((shown[name].x, shown[name].y) if name in shown else ([], [])))
-        self.plot.getViewBox().updateAutoRange()  # else it follows the paint, and causes another one
-        self.mark.setVisible(result.mark is not None)
-        if result.mark is not None:
-            self.mark.setValue(result.mark)
-
-    def _add(self, line: Line) -> pg.PlotDataItem:
-        style = Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine
-        curve = pg.PlotDataItem(
-            name=line.name, pen=pg.mkPen(line.color, width=1 if line.thin else 2, style=style)
-        )
-        curve.setZValue(0 if line.thin else 1)
-        self.plot.addItem(curve, ignoreBounds=line.dashed)
-        return curve
-
-    def _draw_band(self, band: Band | None) -> None:
-        if band is None and self.band is None:
-            return
-        if self.band is None:
-            color = pg.mkColor(band.color)
-            color.setAlpha(BAND_ALPHA)
-            self.band = pg.PlotCurveItem(), pg.PlotCurveItem()
-            filled = pg.FillBetweenItem(*self.band, brush=color)
-            filled.setZValue(-1)
-            self.plot.addItem(filled)
-        sides = ([], []) if band is None else (band.low, band.high)
-        for curve, values in zip(self.band, sides, strict=True):
-            curve.setData([] if band is None else band.x, values)
-
-
-def plot(x: str, y: str) -> pg.PlotWidget:
-    """A plot with labelled axes, a legend and no menu."""
-    widget = pg.PlotWidget(background=None)
-    label_axes(widget.getPlotItem(), x, y)
-    widget.getAxis("left").setWidth(AXIS_WIDTH)  # an axis that fits itself lays out and paints the plot twice
-    widget.getPlotItem().layout.setContentsMargins(0, 6, 6, 4)  # room for the last numbers of the axes
-    widget.addLegend(offset=(-8, 8), labelTextSize="9pt")
-    widget.setMenuEnabled(False)
-    widget.hideButtons()
-    return widget
-
-
-def label_axes(item: pg.PlotItem, x: str, y: str) -> None:
-    """Names with units; values are never rescaled by powers of 1000."""
-    for side, text in (("bottom", x), ("left", y)):
-        axis = item.getAxis(side)
-        axis.enableAutoSIPrefix(False)
-        if axis.labelText != text:
-            axis.setLabel(text)
-
-
-def pen(color: str) -> Any:
-    """A line that stays readable on both themes."""
-    return pg.mkPen(color, width=2)
-
-
-class TextLine(QWidget):
-    """A line of changing text that asks for no layout, however long it grows.
-
-    Every new text of a bare QLabel has the whole window laid out and painted again, some 10 ms each time.
-    """
-
-    def __init__(
-        self, text: str = "", name: str = "", align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft
-    ) -> None:
-        super().__init__()
-        self._label = QLabel(text, self, objectName=name)  # without a layout, its wishes end here
-        self._label.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-
-    def setText(self, text: str) -> None:  # noqa: N802 (as Qt's labels)
-        """Show another text."""
-        self._label.setText(text)
-
-    def text(self) -> str:
-        """What is shown."""
-        return self._label.text()
-
-    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """One line of text high."""
-        return QSize(0, self._label.fontMetrics().height() + 4)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
-        """The label fills the line."""
-        self._label.resize(self.size())
-
-
-def row(*widgets: QWidget | None) -> QWidget:
-    """Small controls side by side; None, or a `TextLine`, pushes what follows to the right."""
-    holder = QWidget()
-    layout = QHBoxLayout(holder)
-    layout.setContentsMargins(0, 0, 0, 0)
-    pushed = False
-    for widget in widgets:
-        pushes = widget is None or widget.sizePolicy().horizontalPolicy() is QSizePolicy.Policy.Ignored
-        layout.addStretch() if widget is None else layout.addWidget(widget, int(pushes))
-        pushed |= pushes
-    if not pushed:
-        layout.addStretch()
-    return holder

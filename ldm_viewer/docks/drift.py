@@ -10,7 +10,7 @@ import numpy as np
 from qtpy.QtWidgets import QComboBox
 
 from engine.palette import BASELINE, FORECAST, FORECASTS, TRUTH
-from ldm_viewer.docks.base import CurveDock
+from ldm_viewer.docks.curves import CurveDock
 from ldm_viewer.ledger import BASELINES, divergences
 from ldm_viewer.sheet import Line, Sheet
 

@@ -10,7 +10,8 @@ import pyqtgraph as pg
 from engine.observables import histogram, value_edges
 from engine.palette import FORECAST, TRUTH
 from engine.scores import jsd
-from ldm_viewer.docks.base import LiveDock, TextLine, pen, plot, row
+from ldm_viewer.docks.base import LiveDock
+from ldm_viewer.docks.parts import TextLine, pen, plot, row
 from ldm_viewer.sheet import Line, Sheet
 
 if TYPE_CHECKING:

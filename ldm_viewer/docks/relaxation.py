@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox
 
 from engine.observables import LAGS_FS, RELAXATION_SHELLS
 from engine.palette import FORECAST, TRUTH
-from ldm_viewer.docks.base import CurveDock
+from ldm_viewer.docks.curves import CurveDock
 from ldm_viewer.sheet import Line, Sheet
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QComboBox, QLabel, QSlider
 
 from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP
-from ldm_viewer.docks.base import LiveDock, TextLine, label_axes, row
+from ldm_viewer.docks.base import LiveDock
+from ldm_viewer.docks.parts import TextLine, label_axes, row
 from ldm_viewer.planes import PLANES, Plane
 from ldm_viewer.scene import DIFFERENCE_SHARE
 from ldm_viewer.sheet import Pictures

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox
 
 from engine.observables import FINE_SHELLS, structure_factor
 from engine.palette import FORECAST, TRUTH
-from ldm_viewer.docks.base import CurveDock
+from ldm_viewer.docks.curves import CurveDock
 from ldm_viewer.sheet import Band, Line, Sheet
 
 if TYPE_CHECKING:

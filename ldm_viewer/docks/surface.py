@@ -14,7 +14,8 @@ from qtpy.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QSizePolicy, QWidget
 
 from ldm_viewer.artist import Artist
-from ldm_viewer.docks.base import LiveDock, row
+from ldm_viewer.docks.base import LiveDock
+from ldm_viewer.docks.parts import row
 from ldm_viewer.scene import BOTH, DIFFERENCE, Scene, View, scene_of
 
 if TYPE_CHECKING:
