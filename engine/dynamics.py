@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.autoencoder import PooledAutoencoder
+from engine.corrections import Corrections
 from engine.diffusion import Denoiser, ReverseChain, Schedule, denoising_loss, scripted
 from engine.edm import SpatialDenoiser
 from engine.losses import scaled_jsd
@@ -177,8 +178,7 @@ class SpatialDynamics(Dynamics):
         kind = SpectralAutoencoder if waves else SpatialAutoencoder
         self.autoencoder = kind(recipe.autoencoder, recipe.data.grid)
         self.denoiser = SpatialDenoiser(recipe.diffusion, recipe.autoencoder.latent, recipe.data.window)
-        self.register_buffer("motion", torch.ones(()))  # mean square of the latent rate in training
-        self.register_buffer("step_fs", torch.ones(()))
+        self.corrections = Corrections(recipe.corrections) if waves else nn.Identity()
 
     def stages(self) -> tuple[Stage, ...]:
         """The autoencoder alone, then the denoiser on the frozen encoder's latents."""
@@ -241,25 +241,13 @@ class SpatialDynamics(Dynamics):
         """Newest states (B, 2, Nx, Ny, Nz) of latents (B, window · C, …)."""
         return self.autoencoder.decode(latents[:, : self.recipe.autoencoder.latent])
 
-    def thermostat(self, latent: Tensor) -> Tensor:
-        """Rescale the rate towards its training mean square, as Berendsen's couples velocities to a bath.
-
-        ⟨|ρ̇_q|²⟩ ∝ q² k_B T/m by equipartition: a forecast that loses motion at every step would freeze.
-        """
-        tau, step = self.recipe.diffusion.thermostat_fs, self.step_fs.item()
-        if not tau:
-            return latent
-        now = latent[:, 1:].square().mean((1, 2, 3, 4), keepdim=True)
-        factor = (1 + min(1.0, step / tau) * (self.motion / now - 1)).clamp(min=0).sqrt()
-        return torch.cat([latent[:, :1], latent[:, 1:] * factor], dim=1)
-
     def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
         """One draw per number of the next latent: the sampler is deterministic after its start."""
         return (self.recipe.autoencoder.latent, *latent_shape[1:])
 
     def advance(self, latents: Tensor, noise: Tensor) -> Tensor:
         """The next latent joins, the oldest leaves: (K, window · C, …) → the same."""
-        following = self.thermostat(self.denoiser.sample(latents, noise))
+        following = self.corrections(self.denoiser.sample(latents, noise))
         return torch.cat([following, latents], dim=1)[:, : latents.shape[1]]
 
 
@@ -303,5 +291,5 @@ def _fit_line(model: SpatialDynamics, data: Dataset) -> None:
     parts = [model.split(chains) for chains in _some_chains(model, data)]
     past, following = (torch.cat(part) for part in zip(*parts, strict=True))
     model.denoiser.fit(past, following)
-    model.motion.copy_(following[:, 1].square().mean())
-    model.step_fs.fill_(data.normaliser.delta_fs * data.stride)
+    if isinstance(model.corrections, Corrections):
+        model.corrections.fit(following, data.normaliser.delta_fs * data.stride)

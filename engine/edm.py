@@ -49,9 +49,6 @@ class EDMConfig:
     """Evaluations of the network per forecast step."""
     inflation: float = 1.0
     """How much farther from the first evaluation's mean than sampled: 1 leaves the samples alone."""
-    thermostat_fs: float = 0.0
-    """Relaxation time towards the training frames' ⟨ρ̇²⟩, by equipartition the temperature; 0 for none. Needs
-    the latent of plane waves, whose second channel is the rate."""
 
 
 class Block(nn.Module):

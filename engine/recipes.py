@@ -12,6 +12,7 @@ from cattrs import ClassValidationError, Converter, transform_error
 from cattrs.strategies import configure_tagged_union
 
 from engine.autoencoder import PooledConfig
+from engine.corrections import CorrectionsConfig
 from engine.diffusion import DiffusionConfig
 from engine.edm import EDMConfig
 from engine.losses import LossConfig
@@ -85,6 +86,7 @@ class Recipe:
     autoencoder: PooledConfig | SpatialConfig | SpectralConfig = field(default_factory=PooledConfig)
     diffusion: DiffusionConfig | EDMConfig = field(default_factory=DiffusionConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    corrections: CorrectionsConfig = field(default_factory=CorrectionsConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
 
@@ -93,7 +95,7 @@ SPECTRAL = Recipe(
     "spectral",
     data=DataConfig(stride=5, symmetries=True),
     autoencoder=SpectralConfig(),
-    diffusion=EDMConfig(network="spectral", width=64, blocks=3, log_mean=-0.7, thermostat_fs=20.0),
+    diffusion=EDMConfig(network="spectral", width=64, blocks=3, log_mean=-0.7, steps=4, inflation=1.5),
     loss=LossConfig(sjsd=0.0),
     training=TrainingConfig(
         joint_steps=0,

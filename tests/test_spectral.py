@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine import symmetry
-from engine.dynamics import build
+from engine.corrections import Corrections, CorrectionsConfig
 from engine.edm import EDMConfig, SpatialDenoiser
 from engine.emulator import Emulator
 from engine.normalise import LogNormal
@@ -136,16 +136,35 @@ def test_training_leaves_an_emulator_for_any_cell(tmp_path):
     assert two == pytest.approx(np.concatenate([one, one], axis=-1), rel=1e-4)
 
 
-def test_the_thermostat_leads_the_motion_back_to_that_of_training():
+def corrected(latent, **settings):
+    off = CorrectionsConfig(conserve=False, thermostat_fs=0.0, margin=-1.0)
+    corrections = Corrections(replace(off, **settings))
+    corrections.fit(torch.linspace(-1, 3, 1024).view(1, 2, 8, 8, 8), step_fs=10.0)
+    return corrections, corrections(latent)
+
+
+def test_every_correction_can_be_off():
+    latent = torch.randn(3, 2, 8, 8, 8)
+    assert torch.equal(corrected(latent)[1], latent)
+
+
+@pytest.mark.parametrize(("tau", "expected"), [(20.0, 0.5), (10.0, 1.0), (1.0, 1.0)])
+def test_the_thermostat_leads_the_motion_back_to_that_of_training(tau, expected):
     """Half of the way in a step of half the relaxation time, all of it when τ is a step; ρ stays."""
-    for tau, expected in ((20.0, 1.5), (10.0, 1.0), (1.0, 1.0), (0.0, 2.0)):
-        model = build(replace(TINY, diffusion=replace(TINY.diffusion, thermostat_fs=tau)))
-        model.step_fs.fill_(10.0)
-        latent = torch.randn(3, 2, 8, 8, 8)
-        latent[:, 1] *= (2.0 / latent[:, 1].square().mean((1, 2, 3), keepdim=True)).sqrt()
-        after = model.thermostat(latent)
-        assert torch.equal(after[:, 0], latent[:, 0])
-        assert after[:, 1].square().mean((1, 2, 3)).tolist() == pytest.approx([expected] * 3, rel=1e-5)
+    latent = torch.randn(3, 2, 8, 8, 8)
+    corrections, after = corrected(latent, thermostat_fs=tau)
+    before, now = (x[:, 1].square().mean((1, 2, 3)) for x in (latent, after))
+    assert torch.equal(after[:, 0], latent[:, 0])
+    assert torch.allclose(now, before + expected * (corrections.motion - before), rtol=1e-4)
+
+
+def test_electrons_are_conserved_and_the_range_is_kept():
+    latent = 5 * torch.randn(3, 2, 8, 8, 8) + 1
+    corrections, after = corrected(latent, conserve=True)
+    assert torch.allclose(after.mean((2, 3, 4)), corrections.mean.flatten().expand(3, 2), atol=1e-5)
+    corrections, after = corrected(latent, margin=0.0)
+    low, high = corrections.range
+    assert after[:, 0].min() == low and after[:, 0].max() == high and torch.equal(after[:, 1], latent[:, 1])
 
 
 def test_inflation_moves_samples_away_from_their_mean():
