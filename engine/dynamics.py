@@ -223,8 +223,9 @@ class SpatialDynamics(Dynamics):
 
         config = self.recipe.diffusion
         sigma = torch.exp(config.log_mean + config.log_std * normal(len(past)))
-        amount = config.condition_noise * torch.rand((len(past), 1, 1, 1, 1), generator=generator)
-        past = past + amount.to(past) * normal(*past.shape)
+        shares = torch.rand((2, len(past), 1, 1, 1, 1), generator=generator).to(past)
+        noise = config.condition_noise * shares[0] * normal(*past.shape)
+        past = past + noise + config.condition_mix * shares[1] * past.roll(1, 0)
         loss = self.denoiser.loss(past, following, normal(*following.shape), sigma)
         return {"loss": loss, "denoising": loss}
 

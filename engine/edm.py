@@ -41,6 +41,9 @@ class EDMConfig:
     condition_noise: float = 0.05
     """Noise on the past in training, standard deviation from 0 to this for each chain, in latent units: a
     rollout feeds the model its own slightly wrong latents."""
+    condition_mix: float = 0.2
+    """Share of another state added to the past in training, 0 to this for each chain: an error in the colour
+    of the liquid. With white noise alone forecasts left what is liquid after some picoseconds, and broke."""
     sigma_max: float = 10.0
     """Noise that sampling starts from, against a change of unit variance."""
     sigma_min: float = 0.02
