@@ -81,6 +81,8 @@ def _folders(models: list[str]) -> list[Path]:
 
 
 def _show(bar: tqdm, event: Progress) -> None:
+    if bar.disable:
+        return
     title = f"{event.name}: {event.stage}"
     if bar.desc != f"{title}: " or bar.total != event.total:
         bar.reset(event.total)
