@@ -40,7 +40,7 @@ def split(trajectory: Trajectory, config: DataConfig) -> Split:
 
 
 class Dataset:
-    """Chains of `window` + 1 states Δτ apart, held as one float32 field per frame (T, Nx, Ny, Nz).
+    """Chains of `steps` + 1 states Δτ apart, held as one float32 field per frame (T, Nx, Ny, Nz).
 
     `symmetries` are the point operations that a training may use, none unless `symmetric`; `latents` is set
     by who encodes the states.
@@ -52,9 +52,9 @@ class Dataset:
         normaliser: LogNormal,
         stride: int,
         symmetric: bool = False,
-        window: int = 1,
+        steps: int = 1,
     ) -> None:
-        self.normaliser, self.stride, self.window = normaliser, stride, window
+        self.normaliser, self.stride, self.steps = normaliser, stride, steps
         self.symmetries: list[Operation] = operations(trajectory.cell, trajectory.grid) if symmetric else []
         self.latents: torch.Tensor | None = None
         self.cell = trajectory.cell
@@ -62,24 +62,24 @@ class Dataset:
             np.concatenate([normaliser.forward(block) for block in trajectory.blocks(64)])
         )
         self.states_total = len(self.field) - 1
-        self.chains_total = self.states_total - window * stride
+        self.chains_total = self.states_total - steps * stride
 
     def states(self, index: torch.Tensor) -> torch.Tensor:
         """States (B, 2, Nx, Ny, Nz) of frames index + 1, since the first frame has no past (S8)."""
         return self._states(index + 1, index)
 
     def chains(self, index: torch.Tensor, back: torch.Tensor | None = None) -> torch.Tensor:
-        """(window + 1, B, 2, Nx, Ny, Nz): the states at `index` and those Δτ, 2Δτ … later.
+        """(steps + 1, B, 2, Nx, Ny, Nz): the states at `index` and those Δτ, 2Δτ … later.
 
         Where `back` (B,) is true, time runs backwards through the same frames: a state's past is then the
         frame that follows it.
         """
-        steps = self.stride * torch.arange(self.window + 1)[:, None]
+        steps = self.stride * torch.arange(self.steps + 1)[:, None]
         current, past = index + steps + 1, index + steps
         if back is not None:
             # the reversed film meets the same frames from last to first
             current, past = torch.where(back, past.flip(0), current), torch.where(back, current.flip(0), past)
-        return self._states(current.flatten(), past.flatten()).unflatten(0, (self.window + 1, -1))
+        return self._states(current.flatten(), past.flatten()).unflatten(0, (self.steps + 1, -1))
 
     def _states(self, current: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
         field = self.field[current]

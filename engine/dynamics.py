@@ -214,18 +214,25 @@ class SpatialDynamics(Dynamics):
         return terms
 
     def forecast_losses(self, chains: Tensor, generator: torch.Generator) -> Losses:
-        """Denoising loss of what remains of the next state, (window + 1, B, 2, Nx, Ny, Nz), oldest first."""
-        with torch.no_grad():
-            past, following = self.split(chains)
+        """Denoising loss of what remains of the next state, (window + 1 + unroll, B, 2, …), oldest first.
+
+        In half of the batches the model itself goes up to `unroll` steps first.
+        """
 
         def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator).to(past)
+            return torch.randn(shape, generator=generator).to(chains)
 
-        config = self.recipe.diffusion
-        sigma = torch.exp(config.log_mean + config.log_std * normal(len(past)))
+        config, window = self.recipe.diffusion, self.recipe.data.window
+        own = max(0, int(torch.randint(-config.unroll, config.unroll + 1, (), generator=generator)))
+        with torch.no_grad():
+            past, following = self.split(torch.cat([chains[:window], chains[window + own, None]]))
+            for _ in range(own):
+                past = self.advance(past, normal(*following.shape))
         shares = torch.rand((2, len(past), 1, 1, 1, 1), generator=generator).to(past)
-        noise = config.condition_noise * shares[0] * normal(*past.shape)
-        past = past + noise + config.condition_mix * shares[1] * past.roll(1, 0)
+        mix = config.condition_mix * shares[1]
+        past = (past + mix * past.roll(1, 0)) / (1 + mix.square()).sqrt()
+        past = past + config.condition_noise * shares[0] * normal(*past.shape)
+        sigma = self.denoiser.noise_levels(len(past), generator).to(past)
         loss = self.denoiser.loss(past, following, normal(*following.shape), sigma)
         return {"loss": loss, "denoising": loss}
 
@@ -261,7 +268,7 @@ def build(recipe: Recipe) -> Dynamics:
 
 
 def _chains(model: SpatialDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Tensor:
-    """States (window + 1, B, 2, Nx, Ny, Nz) under random symmetries, half of them with time reversed."""
+    """States (steps + 1, B, 2, Nx, Ny, Nz) under random symmetries, half of them with time reversed."""
     back = torch.rand(len(index), generator=draws) < 0.5 if data.symmetries else None
     chains = data.chains(index, back)
     return (augment(chains, data.symmetries, draws) if data.symmetries else chains).to(model.device)
@@ -289,7 +296,8 @@ def _fit_line(model: SpatialDynamics, data: Dataset) -> None:
         model.autoencoder.fit(states, data.normaliser)
         fine = torch.tensor(data.cell) / torch.tensor(model.recipe.autoencoder.grid)[:, None]
         model.denoiser.network.voxel.copy_(fine)
-    parts = [model.split(chains) for chains in _some_chains(model, data)]
+    needed = model.recipe.data.window + 1
+    parts = [model.split(chains[:needed]) for chains in _some_chains(model, data)]
     past, following = (torch.cat(part) for part in zip(*parts, strict=True))
     model.denoiser.fit(past, following)
     if isinstance(model.corrections, Corrections):

@@ -42,8 +42,12 @@ class EDMConfig:
     """Noise on the past in training, standard deviation from 0 to this for each chain, in latent units: a
     rollout feeds the model its own slightly wrong latents."""
     condition_mix: float = 0.2
-    """Share of another state added to the past in training, 0 to this for each chain: an error in the colour
-    of the liquid. With white noise alone forecasts left what is liquid after some picoseconds, and broke."""
+    """Share of another state mixed into the past in training, 0 to this for each chain, at equal variance: an
+    error in the colour of the liquid. With white noise alone forecasts left what is liquid after some
+    picoseconds, and broke."""
+    unroll: int = 0
+    """Steps that the model itself has made, at most, to the past it learns from; half of the batches have
+    none. What it learns then is the way back to the truth from where its own errors lead."""
     sigma_max: float = 10.0
     """Noise that sampling starts from, against a change of unit variance."""
     sigma_min: float = 0.02
@@ -141,6 +145,12 @@ class SpatialDenoiser(nn.Module):
         wide, x = sigma.view(-1, 1, 1, 1, 1), (following - self.straight(past)) / self.spread
         error = self(x + wide * noise, sigma, past) - x
         return (error.square() * (1 + wide.square()) / wide.square()).mean()
+
+    def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
+        """σ of `count` chains in training, log-normal, one from each of `count` equally likely parts."""
+        part = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+        normal = torch.special.ndtri(part.clamp(1e-6, 1 - 1e-6))
+        return torch.exp(self.config.log_mean + self.config.log_std * normal)
 
     def sample(self, past: Tensor, noise: Tensor) -> Tensor:
         """Draw z(τ + Δτ) (B, C, …) given the past (B, window · C, …), from standard noise (B, C, …)."""

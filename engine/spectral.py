@@ -88,11 +88,6 @@ class SpectralAutoencoder(nn.Module):
         rate = (density.log() - past.log()) / (self.log[1] * self.step)
         return torch.stack([(density.log() - self.log[0]) / self.log[1], rate], dim=1)
 
-    def errors(self, decoded: Tensor, state: Tensor) -> dict[str, Tensor]:
-        """Mean square of s̃ − s for the field and its rate."""
-        density, rate = (decoded - state).square().mean((0, 2, 3, 4))
-        return {"reconstruction": density, "rate": rate, "loss": density}
-
 
 def resample(fields: Tensor, grid: tuple[int, ...]) -> Tensor:
     """Periodic fields (…, Nx, Ny, Nz) on another grid, band-limited as `fourier_resample`, on any device."""
@@ -105,30 +100,34 @@ def resample(fields: Tensor, grid: tuple[int, ...]) -> Tensor:
 
 
 class RadialFilter(nn.Module):
-    """Every channel convolved with `copies` kernels of its own, (B, C, n³) → (B, copies · C, n³).
+    """Every channel convolved with two kernels of its own, (B, C, n³) → (B, 2 C, n³).
 
     A kernel is a real function of |q| in Å⁻¹, linear between knots: it commutes with translations, rotations
     and reflections, and means the same in every cell.
     """
 
-    def __init__(self, channels: int, copies: int, knots: int) -> None:
+    def __init__(self, channels: int, knots: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(1 + torch.randn(channels, copies, knots))
+        self.weight = nn.Parameter(1 + torch.randn(channels, 2, knots))
 
     def forward(self, x: Tensor, hats: Tensor) -> Tensor:
-        """Multiply waves by kernels; `hats` (knots, nx, ny, nz // 2 + 1) are the knots' shares in a wave."""
-        waves = torch.fft.rfftn(x, dim=(2, 3, 4)).unsqueeze(2)
-        kernels = torch.einsum("ckn,nxyz->ckxyz", self.weight, hats)
-        return torch.fft.irfftn((waves * kernels).flatten(1, 2), s=x.shape[2:], dim=(2, 3, 4))
+        """Multiply waves by kernels; `hats` (knots, nx, ny, nz) are the knots' shares in a wave.
+
+        Both convolutions of a channel go through one complex transform, one as its real part, the other as
+        its imaginary part: the kernels are even, so that neither leaks into the other.
+        """
+        kernels = (self.weight.transpose(0, 1).flatten(0, 1) @ hats.flatten(1)).view(2, -1, *hats.shape[1:])
+        waves = torch.fft.fftn(x, dim=(2, 3, 4)) * torch.complex(kernels[0], kernels[1])
+        both = torch.view_as_real(torch.fft.ifftn(waves, dim=(2, 3, 4)))
+        return both.movedim(-1, 2).flatten(1, 2)
 
 
 def hat_functions(grid: tuple[int, ...], voxel: Tensor, knots: int) -> Tensor:
-    """Shares of equally spaced knots of |q| in every plane wave of a grid, (knots, nx, ny, nz // 2 + 1).
+    """Shares of equally spaced knots of |q| in every plane wave of a grid, (knots, nx, ny, nz).
 
     Rows of `voxel` are the grid's basis vectors in Å; knots reach to the corner of the zone.
     """
-    axes = [torch.fft.fftfreq(n, dtype=torch.float64) for n in grid[:2]]
-    axes.append(torch.fft.rfftfreq(grid[2], dtype=torch.float64))
+    axes = [torch.fft.fftfreq(n, dtype=torch.float64) for n in grid]
     fraction = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     voxel = voxel.double().cpu()
     q = 2 * math.pi * (fraction @ torch.linalg.inv(voxel).T).norm(dim=-1)
@@ -148,19 +147,22 @@ class SpectralBlock(nn.Module):
 
     def __init__(self, width: int, embedding: int, knots: int) -> None:
         super().__init__()
-        self.filter = RadialFilter(width, 2, knots)
+        self.filter = RadialFilter(width, knots)
         self.mix = nn.Linear(2 * width, 2 * width)
-        self.out = nn.Linear(width, width)
+        self.out = nn.Linear(width, width, bias=False)  # the next block's and the last bias do for it
         self.modulate = nn.Linear(embedding, 2 * width)
-        for layer in (self.out, self.modulate):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in (self.out.weight, self.modulate.weight, self.modulate.bias):
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, level: Tensor, hats: Tensor) -> Tensor:
         """(B, width, …), (B, embedding) → (B, width, …)."""
-        value, gate = pointwise(self.mix, self.filter(x, hats)).chunk(2, dim=1)
-        gain, bias = self.modulate(level)[..., None, None, None].chunk(2, dim=1)
-        return x + pointwise(self.out, value * nn.functional.silu(gate * (1 + gain) + bias))
+        gain, bias = self.modulate(level).unsqueeze(-1).chunk(2, dim=1)
+        gain = torch.cat([torch.ones_like(gain), 1 + gain], dim=1)
+        bias = gain * self.mix.bias.view(-1, 1) + torch.cat([torch.zeros_like(bias), bias], dim=1)
+        mixed = torch.baddbmm(bias, gain * self.mix.weight, self.filter(x, hats).flatten(2))
+        value, gate = mixed.chunk(2, dim=1)
+        weight = self.out.weight.expand(len(x), -1, -1)
+        return torch.baddbmm(x.flatten(2), weight, value * nn.functional.silu(gate)).view_as(x)
 
 
 def pointwise(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -184,13 +186,14 @@ class SpectralNet(nn.Module):
         self.last = nn.Linear(width, outputs)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
-        self._hats: dict[tuple[int, ...], Tensor] = {}
+        self._hats: dict[tuple, Tensor] = {}
 
     def hats(self, grid: tuple[int, ...]) -> Tensor:
-        """The knots' shares in the waves of a grid, made once."""
-        if grid not in self._hats:
-            self._hats[grid] = hat_functions(grid, self.voxel, self.knots).to(self.voxel.device)
-        return self._hats[grid]
+        """The knots' shares in the waves of a grid, made once for each place that the weights lie in."""
+        key = (*grid, self.voxel.device)
+        if key not in self._hats:
+            self._hats[key] = hat_functions(grid, self.voxel, self.knots).to(self.voxel.device)
+        return self._hats[key]
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """(B, inputs, …), (B, embedding) → (B, outputs, …), in float32: FFTs know no shorter numbers."""

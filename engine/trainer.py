@@ -80,9 +80,10 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         parts = split(trajectory.resampled(recipe.data.grid), recipe.data)
         self.normaliser = LogNormal.fit(parts.train.blocks(64), trajectory.dt_fs)
-        how = (self.normaliser, recipe.data.stride, recipe.data.symmetries, recipe.data.window)
+        steps = recipe.data.window + getattr(recipe.diffusion, "unroll", 0)
+        how = (self.normaliser, recipe.data.stride, recipe.data.symmetries, steps)
         self.training = Dataset(parts.train, *how)
-        enough = len(parts.validation) > recipe.data.stride * recipe.data.window + 2
+        enough = len(parts.validation) > recipe.data.stride * steps + 2
         self.validation = Dataset(parts.validation, *how) if enough else None
         self.about = describe_data(trajectory, parts)
         self.about["mean_density"] = float(self.normaliser.inverse(self.training.field).mean())

@@ -159,8 +159,8 @@ def test_augmented_chains_keep_their_relation():
 def test_reversed_chains_are_those_of_the_reversed_film():
     trajectory = lithium(20)
     normaliser = LogNormal.fit(trajectory.blocks(64), 2.0)
-    data, index = Dataset(trajectory, normaliser, 5, window=2), torch.tensor([2, 6])
-    film = Dataset(trajectory, normaliser, 5, window=2)
+    data, index = Dataset(trajectory, normaliser, 5, steps=2), torch.tensor([2, 6])
+    film = Dataset(trajectory, normaliser, 5, steps=2)
     film.field = film.field.flip(0)
     # states n, n + 5, n + 10 use frames n … n + 11: 8 − n … 19 − n of the reversed film of 20 frames
     assert torch.equal(data.chains(index, torch.tensor([True, True])), film.chains(8 - index))
