@@ -293,9 +293,10 @@ def _fit_line(model: SpatialDynamics, data: Dataset) -> None:
     model.autoencoder.eval()
     if isinstance(model.autoencoder, SpectralAutoencoder):  # nothing to learn there, only units to set
         states = torch.cat([chains[0] for chains in _some_chains(model, data)])
-        model.autoencoder.fit(states, data.normaliser)
-        fine = torch.tensor(data.cell) / torch.tensor(model.recipe.autoencoder.grid)[:, None]
-        model.denoiser.network.voxel.copy_(fine)
+        cell = torch.tensor(data.cell)
+        model.autoencoder.fit(states, data.normaliser, cell)
+        coarse = cell / torch.tensor(model.recipe.autoencoder.grid)[:, None]
+        model.denoiser.network.voxel.copy_(coarse)
     needed = model.recipe.data.window + 1
     parts = [model.split(chains[:needed]) for chains in _some_chains(model, data)]
     past, following = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.normalise import LogNormal
+from engine.radial import Closure, RadialFilter, hat_functions
 from engine.resample import resampling_matrix
 
 
@@ -25,6 +26,8 @@ class SpectralConfig:
     grid: tuple[int, int, int] = (16, 16, 16)
     """Points of the latent in the training cell: waves up to q = 5.8 Å⁻¹ along an axis for our lithium; what
     is beyond is less than 5 % of an unseen density's standard deviation."""
+    closure: bool = True
+    """Decode shorter waves too, as what they are on average beside the longer ones."""
     floor: float = 0.5
     """Decoded densities bend away from zero below this fraction of the smallest density seen in training."""
 
@@ -32,6 +35,10 @@ class SpectralConfig:
     def latent(self) -> int:
         """Channels: the density and its rate."""
         return 2
+
+
+ENOUGH = 64
+"""Frames that the closure is fitted to."""
 
 
 class SpectralAutoencoder(nn.Module):
@@ -50,16 +57,25 @@ class SpectralAutoencoder(nn.Module):
         self.register_buffer("center", torch.zeros(()))
         self.register_buffer("scale", torch.ones(2))
         self.register_buffer("smallest", torch.tensor(1e-3))
+        self.closure = Closure() if config.closure else None
 
     @torch.no_grad()
-    def fit(self, states: Tensor, normaliser: LogNormal) -> None:
-        """Take the units of `normaliser`, and mean and standard deviations of ρ and its change over δ."""
+    def fit(self, states: Tensor, normaliser: LogNormal, cell: Tensor) -> None:
+        """Take the units of `normaliser`, mean and deviations of ρ and its change over δ, and the closure.
+
+        Rows of `cell` are the lattice vectors in Å.
+        """
         self.log.copy_(torch.tensor([normaliser.mean, normaliser.std]))
         self.step.fill_(normaliser.delta_fs * normaliser.rate_std)
         density, change = self._physical(states)
         self.center.copy_(density.mean())
         self.scale.copy_(torch.stack([density.std(), change.std()]))
         self.smallest.copy_(density.min())
+        if self.closure is not None:
+            fields = ((density - self.center) / self.scale[0])[:: max(1, len(density) // ENOUGH)]
+            fine, grid = fields.shape[1:], self.config.grid
+            voxel = cell / torch.tensor(fine)[:, None]
+            self.closure.fit(resample(resample(fields, grid), fine), fields, grid, voxel)
 
     def _physical(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """ρ(τ) and ρ(τ) − ρ(τ − δ) in Å⁻³, exactly those the states were made of."""
@@ -77,16 +93,18 @@ class SpectralAutoencoder(nn.Module):
     def decode(self, latent: Tensor) -> Tensor:
         """State s̃ = D(z), (B, 2, nx, ny, nz) → (B, 2, Nx, Ny, Nz)."""
         grid = tuple(n * b // a for n, (a, b) in zip(latent.shape[-3:], self.ratio, strict=True))
-        fields = resample(latent.float(), grid)
-        density = fields[:, 0] * self.scale[0] + self.center
+        now, change = resample(latent.float(), grid).unbind(1)
+        fields = torch.stack([now, now - change * (self.scale[1] / self.scale[0])]).flatten(0, 1)
+        if self.closure is not None:
+            fields = self.closure(fields, tuple(latent.shape[-3:]))
+        density, past = self._positive(fields * self.scale[0] + self.center).log().chunk(2)
+        rate = (density - past) / (self.log[1] * self.step)
+        return torch.stack([(density - self.log[0]) / self.log[1], rate], dim=1)
+
+    def _positive(self, density: Tensor) -> Tensor:
+        """Above the floor the density itself, below it an exponential that joins smoothly."""
         floor = self.config.floor * self.smallest
-        # above the floor the density itself, below it an exponential that joins smoothly and stays positive
-        density = torch.where(
-            density > floor, density, floor * torch.exp(density / floor - 1).clamp(min=1e-3)
-        )
-        past = (density - fields[:, 1] * self.scale[1]).clamp(min=1e-3 * floor)
-        rate = (density.log() - past.log()) / (self.log[1] * self.step)
-        return torch.stack([(density.log() - self.log[0]) / self.log[1], rate], dim=1)
+        return torch.where(density > floor, density, floor * torch.exp(density / floor - 1).clamp(min=1e-3))
 
 
 def resample(fields: Tensor, grid: tuple[int, ...]) -> Tensor:
@@ -97,45 +115,6 @@ def resample(fields: Tensor, grid: tuple[int, ...]) -> Tensor:
     )
     out = y @ (fields @ z.T)
     return (x @ out.transpose(-3, -2)).transpose(-3, -2)
-
-
-class RadialFilter(nn.Module):
-    """Every channel convolved with two kernels of its own, (B, C, n³) → (B, 2 C, n³).
-
-    A kernel is a real function of |q| in Å⁻¹, linear between knots: it commutes with translations, rotations
-    and reflections, and means the same in every cell.
-    """
-
-    def __init__(self, channels: int, knots: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(1 + torch.randn(channels, 2, knots))
-
-    def forward(self, x: Tensor, hats: Tensor) -> Tensor:
-        """Multiply waves by kernels; `hats` (knots, nx, ny, nz) are the knots' shares in a wave.
-
-        Both convolutions of a channel go through one complex transform, one as its real part, the other as
-        its imaginary part: the kernels are even, so that neither leaks into the other.
-        """
-        kernels = (self.weight.transpose(0, 1).flatten(0, 1) @ hats.flatten(1)).view(2, -1, *hats.shape[1:])
-        waves = torch.fft.fftn(x, dim=(2, 3, 4)) * torch.complex(kernels[0], kernels[1])
-        both = torch.view_as_real(torch.fft.ifftn(waves, dim=(2, 3, 4)))
-        return both.movedim(-1, 2).flatten(1, 2)
-
-
-def hat_functions(grid: tuple[int, ...], voxel: Tensor, knots: int) -> Tensor:
-    """Shares of equally spaced knots of |q| in every plane wave of a grid, (knots, nx, ny, nz).
-
-    Rows of `voxel` are the grid's basis vectors in Å; knots reach to the corner of the zone.
-    """
-    axes = [torch.fft.fftfreq(n, dtype=torch.float64) for n in grid]
-    fraction = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    voxel = voxel.double().cpu()
-    q = 2 * math.pi * (fraction @ torch.linalg.inv(voxel).T).norm(dim=-1)
-    reach = math.pi * voxel.norm(dim=1).reciprocal().norm()
-    distance = (q / reach).clamp(max=1) * (knots - 1) - torch.arange(knots, dtype=torch.float64).view(
-        -1, 1, 1, 1
-    )
-    return (1 - distance.abs()).clamp(min=0).float()
 
 
 class SpectralBlock(nn.Module):
