@@ -36,6 +36,7 @@ class RadialFilter(nn.Module):
     def __init__(self, channels: int, knots: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(1 + torch.randn(channels, 2, knots))
+        self._kept: tuple[tuple[int, int], Tensor] | None = None
 
     def forward(self, x: Tensor, hats: Tensor) -> Tensor:
         """Multiply waves by kernels; `hats` (knots, nx, ny, nz) are the knots' shares in a wave.
@@ -43,11 +44,21 @@ class RadialFilter(nn.Module):
         Both convolutions of a channel go through one complex transform, one as its real part, the other as
         its imaginary part: the kernels are even, so that neither leaks into the other.
         """
-        weight = self.weight.transpose(0, 1).flatten(0, 1)
-        kernels = (weight @ hats.flatten(1)).view(2, -1, *hats.shape[1:])
-        waves = torch.fft.fftn(x, dim=(2, 3, 4)) * torch.complex(kernels[0], kernels[1])
+        waves = torch.fft.fftn(x, dim=(2, 3, 4)) * self.kernels(hats)
         both = torch.view_as_real(torch.fft.ifftn(waves, dim=(2, 3, 4)))
         return both.movedim(-1, 2).flatten(1, 2)
+
+    def kernels(self, hats: Tensor) -> Tensor:
+        """One kernel plus i times the other, (C, nx, ny, nz); kept where no gradient is wanted."""
+        key = (self.weight._version, hats.data_ptr())
+        if not torch.is_grad_enabled() and self._kept and self._kept[0] == key:
+            return self._kept[1]
+        weight = self.weight.transpose(0, 1).flatten(0, 1)
+        one, other = (weight @ hats.flatten(1)).view(2, -1, *hats.shape[1:])
+        made = torch.complex(one, other)
+        if not torch.is_grad_enabled():
+            self._kept = key, made
+        return made
 
 
 class Closure(nn.Module):
@@ -77,7 +88,7 @@ class Closure(nn.Module):
             missing = torch.fft.rfftn(whole - held).flatten()
             matrix += (waves @ waves.mH).real
             target += (waves.conj() @ missing).real
-        # what is at the level of rounding, such as waves that `grid` holds or lacks altogether, explains nothing
+        # what is at the level of rounding, such as waves that `grid` holds anyway, explains nothing
         matrix += (1e-5) ** 2 * matrix.diagonal().max() * torch.eye(len(matrix), dtype=torch.double)
         self.weight.copy_(torch.linalg.solve(matrix, target).view_as(self.weight))
 

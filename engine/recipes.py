@@ -104,6 +104,7 @@ SPECTRAL = Recipe(
         unroll=2,
         sigma_max=4.0,
         steps=3,
+        inflation=1.5,
     ),
     loss=LossConfig(sjsd=0.0),
     training=TrainingConfig(

@@ -12,29 +12,50 @@ Out = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
 def train_command(arguments: list[str]) -> None:
     """Train an emulator. Every field of the recipe is a flag; its default is the recipe's value."""
+    from engine.jobs import Job
     from engine.recipes import RECIPES, Recipe
 
     first = ArgumentParser(add_help=False)
     first.add_argument("--recipe", choices=sorted(RECIPES), default="paper")
+    first.add_argument("--job", type=Path)
     chosen, rest = first.parse_known_args(arguments)
+
+    def do(job: Job, estimate: bool) -> None:
+        from training import train
+
+        (train.estimate if estimate else train.run)(job)
+
+    def train_job(estimate: bool = False) -> None:
+        """Do, or go on with, the training that a folder's job.json asks for."""
+        do(Job.load(chosen.job), estimate)
+
+    if chosen.job is not None:
+        tyro.cli(train_job, args=rest, prog="ldm train --job FOLDER")
+        return
 
     def train(
         data: Path,
         out: Out,
         config: Annotated[Recipe, tyro.conf.arg(name="")] = RECIPES[chosen.recipe],
         device: str = "auto",
+        minutes: float | None = None,
+        steps: int | None = None,
+        estimate: bool = False,
     ) -> None:
-        """Train an emulator, or resume one, with a progress bar.
+        """Train an emulator, or resume one, with a progress bar; `--job FOLDER` alone resumes any.
 
         Args:
             data: trajectory file (H5MD) to learn from.
             out: folder for the emulator, its log and what a killed run resumes from.
-            config: the recipe, chosen with --recipe (paper, paper-no-sjsd), field by field.
+            config: the recipe, chosen with --recipe, field by field.
             device: auto, cpu, cuda or mps.
+            minutes: train so long instead of the recipe's steps; a few are timed first, to fill it.
+            steps: steps in all instead of the recipe's.
+            estimate: time a few steps of each stage, print time and memory as JSON, and keep nothing.
         """
-        from training.train import run
-
-        run(config, data, out, device)
+        if minutes is not None and steps is not None:
+            raise ValueError("a budget is --minutes or --steps, not both")
+        do(Job(config, data.resolve(), out, device, minutes, steps), estimate)
 
     # the kinds of autoencoder and diffusion are the recipe's: their fields are flags, not subcommands
     kinds = (tyro.conf.AvoidSubcommands,)
@@ -63,6 +84,31 @@ def rivals_command(arguments: list[str]) -> None:
         run(config, data, out, only)
 
     tyro.cli(rivals, args=arguments, prog="ldm rivals")
+
+
+def ablate(
+    data: Path,
+    out: Out,
+    only: tuple[str, ...] = (),
+    share: float = 0.1,
+    equilibration_fs: float = 0.0,
+    source: Path | None = None,
+    device: str = "auto",
+) -> None:
+    """Train emulators that each lack one thing, for `ldm evaluate` to compare; finished ones are kept.
+
+    Args:
+        data: trajectory file (H5MD) to learn from.
+        out: folder for the variants' folders.
+        only: names of variants; without it all.
+        share: share of each recipe's training steps.
+        equilibration_fs: time at the start of the file to leave out, fs.
+        source: emulator whose settings are switched, if not the trained variant `spectral`.
+        device: auto, cpu, cuda or mps.
+    """
+    from training.ablations import run
+
+    run(data, out, only, share, equilibration_fs, source, device)
 
 
 def rollout(
@@ -243,6 +289,7 @@ COMMANDS = {
     "simulate": simulate_command,
     "train": train_command,
     "rivals": rivals_command,
+    "ablate": ablate,
     "rollout": rollout,
     "evaluate": evaluate,
     "movie": movie,
