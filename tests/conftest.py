@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from waves import CELL, FRAMES, GRID, STEP_FS, wave, write_wave
+
+if TYPE_CHECKING:
+    from metronome import Metronome
+
+    from ldm_viewer.session import Session
 
 
 @pytest.fixture
@@ -39,3 +46,31 @@ def tiny_emulator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     blocks = [np.stack([wave(STEP_FS * k) for k in range(FRAMES)])]
     save_emulator(folder, LatentDynamics(recipe), LogNormal.fit(blocks, STEP_FS), card)
     return folder
+
+
+@pytest.fixture
+def session(wave_file: Path, tiny_emulator_folder: Path) -> Iterator[Session]:
+    """The wave and the tiny emulator, ready to forecast."""
+    from ldm_viewer.session import Session
+
+    session = Session()
+    session.choose_emulator(tiny_emulator_folder)
+    session.open_trajectory(wave_file)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def metronome(wave_file: Path, tiny_emulator_folder: Path) -> Iterator[tuple[Session, Metronome]]:
+    """The same with frames that come when the test says so."""
+    from metronome import Metronome
+
+    from ldm_viewer.session import Session
+
+    beat = Metronome()
+    session = Session(beat)
+    session.choose_emulator(tiny_emulator_folder)
+    session.open_trajectory(wave_file)
+    yield session, beat
+    beat.beats.release(10_000)
+    session.close()

@@ -4,63 +4,49 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from metronome import until
 
 from ldm_viewer.runs import SessionError
 from ldm_viewer.session import Session
-from ldm_viewer.state import State, Status
+from ldm_viewer.state import Status
 from ldm_viewer.statefile import open_state, save_state
 
 
-def finished(session: Session) -> State:
-    end = time.monotonic() + 20
-    while session.state.status.active:
-        assert time.monotonic() < end
-        session.poll()
-        time.sleep(0.005)
-    return session.state
-
-
 @pytest.fixture
-def session(wave_file: Path, tiny_emulator_folder: Path) -> Iterator[Session]:
-    session = Session()
-    session.choose_emulator(tiny_emulator_folder)
-    session.open_trajectory(wave_file)
+def forecast(session: Session) -> Session:
     session.configure(start_fs=20.0, frames=4, seed=6, members=2)
     session.start()
-    finished(session)
+    until(session, lambda s: s.status is Status.FINISHED)
     session.show_member(1)
     session.show_beside("spread")
     session.look_at(24.0)
-    yield session
-    session.close()
+    return session
 
 
-def test_the_same_file_gives_the_same_forecast(session: Session, tmp_path: Path) -> None:
-    path = save_state(tmp_path / "figure.ldmstate", session, {"zoom": 3.0})
+def test_the_same_file_gives_the_same_forecast(forecast: Session, tmp_path: Path) -> None:
+    path = save_state(tmp_path / "figure.ldmstate", forecast, {"zoom": 3.0})
     assert path.stat().st_size < 4096
     other = Session()
     assert open_state(path, other) == {"zoom": 3.0}
-    state, before = finished(other), session.state
+    state, before = until(other, lambda s: s.status is Status.FINISHED), forecast.state
     assert state.status is Status.FINISHED
     assert (state.setup, state.member, state.beside) == (before.setup, before.member, before.beside)
     assert state.time_fs == 24.0 and not state.follow
     np.testing.assert_allclose(state.forecast.frames, before.forecast.frames, rtol=1e-4)
 
 
-def test_the_setup_of_the_forecast_is_saved_not_of_the_next_one(session: Session, tmp_path: Path) -> None:
-    session.configure(seed=99)
-    content = json.loads(save_state(tmp_path / "s.ldmstate", session, {}).read_text())
+def test_the_setup_of_the_forecast_is_saved_not_of_the_next_one(forecast: Session, tmp_path: Path) -> None:
+    forecast.configure(seed=99)
+    content = json.loads(save_state(tmp_path / "s.ldmstate", forecast, {}).read_text())
     assert content["setup"]["seed"] == 6
 
 
-def test_files_moved_together_are_found(session: Session, tmp_path: Path) -> None:
-    save_state(tmp_path / "figure.ldmstate", session, {})
+def test_files_moved_together_are_found(forecast: Session, tmp_path: Path) -> None:
+    save_state(tmp_path / "figure.ldmstate", forecast, {})
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     for name in ("figure.ldmstate", "wave.h5"):
@@ -78,12 +64,12 @@ def test_files_moved_together_are_found(session: Session, tmp_path: Path) -> Non
     ("text", "words"),
     [("nothing", "no state of ldm_viewer"), ("[]", "no state"), ('{"format": "7"}', "format '7', expected")],
 )
-def test_other_files_are_refused_in_words(session: Session, tmp_path: Path, text: str, words: str) -> None:
+def test_other_files_are_refused_in_words(forecast: Session, tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "bad.ldmstate").write_text(text)
-    before = session.state
+    before = forecast.state
     with pytest.raises(SessionError, match=words):
-        open_state(tmp_path / "bad.ldmstate", session)
-    assert session.state is before
+        open_state(tmp_path / "bad.ldmstate", forecast)
+    assert forecast.state is before
 
 
 def test_an_empty_session_has_nothing_to_save(tmp_path: Path) -> None:
