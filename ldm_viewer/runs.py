@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from engine.rollout import rollout
 from ldm_viewer.frames import GrowingFrames, Series
 
 if TYPE_CHECKING:
     from engine.emulator import Emulator
     from engine.trajectory import Trajectory
-    from ldm_viewer.state import Run
+    from ldm_viewer.state import Origin, Run
 
 LARGEST_BUFFER = 4 * 2**30  # bytes of forecasts kept in memory
 
@@ -65,8 +67,36 @@ def forked_state(run: Run, member: int | None, time_fs: float, emulator: Emulato
     latents = run.film.latents[index]
     if latents is None:
         raise SessionError("this forecast did not keep what a fork begins from")
-    theirs, ours = run.maker.normaliser, emulator.normaliser
-    decoded = run.maker.decode_states(latents[member : member + 1])
-    field = ours.forward(run.film.buffer[index, member])
+    return _state_for(emulator, run.maker, run.film.buffer[index, member], latents[member : member + 1])
+
+
+def replayed(
+    origin: Origin, makers: dict[str, Emulator], trajectory: Trajectory, emulator: Emulator
+) -> torch.Tensor:
+    """The state that a fork of `origin` begins from, for `emulator`, computed again from the trajectory.
+
+    A member meets the same noise alone as in its ensemble, so only that one is computed.
+    """
+    maker, setup = makers[origin.emulator], origin.setup
+    if origin.parent is not None:
+        first = replayed(origin.parent, makers, trajectory, maker)
+    else:
+        adapted = maker.adapt(trajectory)
+        first = maker.initial_state(adapted, Series.of(adapted).index_at(setup.start_fs))
+    steps = (origin.index + 1) * setup.stride
+    frames = rollout(
+        maker, first, steps, first_member=origin.member, seed=setup.seed, decode_every=setup.stride
+    )
+    (last,) = deque(frames, maxlen=1)
+    return _state_for(emulator, maker, last.density[0], last.latents)
+
+
+def _state_for(
+    emulator: Emulator, maker: Emulator, density: np.ndarray, latents: torch.Tensor
+) -> torch.Tensor:
+    """State of a frame (Nx, Ny, Nz) of `maker` and its latents (1, …), in the units of `emulator`."""
+    theirs, ours = maker.normaliser, emulator.normaliser
+    decoded = maker.decode_states(latents)
+    field = ours.forward(density)
     rate = decoded[0, 1].float().cpu().numpy() * (theirs.rate_std * theirs.std) / (ours.rate_std * ours.std)
     return torch.from_numpy(np.stack([field, rate])[None]).to(emulator.device)

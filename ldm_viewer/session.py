@@ -20,18 +20,18 @@ from psygnal import Signal
 from engine.emulator import Emulator
 from engine.rollout import rollout
 from engine.samples import shipped
+from ldm_viewer.fit import fit, settled, start_of
 from ldm_viewer.frames import Series
 from ldm_viewer.ledger import Ledger
 from ldm_viewer.reader import open_any
-from ldm_viewer.runs import SessionError, empty_film, forked_state, truth_beside, with_room
-from ldm_viewer.state import Beside, Run, Setup, State, Status
+from ldm_viewer.runs import SessionError, empty_film, forked_state, replayed, truth_beside, with_room
+from ldm_viewer.state import Beside, Origin, Run, State, Status
 from ldm_viewer.worker import ForecastWorker
 
 if TYPE_CHECKING:
     import torch
 
     from engine.rollout import Frame
-    from engine.trajectory import Trajectory
 
 
 class Session:
@@ -43,6 +43,7 @@ class Session:
         self._make_rollout = make_rollout
         self._folders = dict(shipped())
         self._worker: ForecastWorker | None = None
+        self.device = "cpu"  # where the next emulator is loaded to
         self.ledger = Ledger()  # for one thread beside the window
         self.state = State(emulators=tuple(self._folders))
         _open_sessions.add(self)
@@ -54,26 +55,31 @@ class Session:
         trajectory = open_any(path)
         series = Series.of(trajectory)  # refuses uneven times before anything is replaced
         self._retire()
-        fit = self._fit(trajectory, self.state.emulator)
-        setup = self._settled(fit["truth"], series.start_fs)
+        found = fit(trajectory, self.state.emulator)
+        setup = settled(self.state.setup, found["truth"], series.start_fs)
         self._replace(
-            trajectory=trajectory, runs=(), **self._no_forecast(), **fit, setup=setup, time_fs=setup.start_fs
+            trajectory=trajectory,
+            runs=(),
+            **self._no_forecast(),
+            **found,
+            setup=setup,
+            time_fs=setup.start_fs,
         )
 
     def choose_emulator(self, name_or_folder: str | Path) -> None:
         """Load a shipped emulator by name or any other by folder. Raises IncompatibleError in words."""
         name = str(name_or_folder)
-        emulator = Emulator.load(self._folders.get(name, Path(name)))
+        emulator = Emulator.load(self._folder(name), self.device)
         self._retire()
         if name not in self._folders:
             name = emulator.name if emulator.name not in self._folders else name
             self._folders[name] = Path(name_or_folder)
-        fit = self._fit(self.state.trajectory, emulator)
-        adapted, run = fit["adapted"], self.state.shown
+        found = fit(self.state.trajectory, emulator)
+        adapted, run = found["adapted"], self.state.shown
         if run is not None and adapted is not None and tuple(adapted.grid) == run.series(0).grid:
             status = Status.STOPPED if self.state.status.active else self.state.status
             forecasts = {"status": status}  # they stay, to be forked and compared
-            fit["truth"] = truth_beside(adapted, run)
+            found["truth"] = truth_beside(adapted, run)
         else:
             forecasts = self._no_forecast() | {"runs": ()}
         self._replace(
@@ -81,9 +87,11 @@ class Session:
             chosen=name,
             emulators=tuple(self._folders),
             **forecasts,
-            **fit,
-            setup=self._settled(
-                Series.of(adapted) if adapted is not None else fit["truth"], self.state.setup.start_fs
+            **found,
+            setup=settled(
+                self.state.setup,
+                Series.of(adapted) if adapted is not None else found["truth"],
+                self.state.setup.start_fs,
             ),
         )
 
@@ -91,6 +99,9 @@ class Session:
         """What `choose_emulator` takes to choose this one again, here or after a restart; empty for none."""
         name = self.state.chosen
         return name if name in shipped() else str(self._folders.get(name, ""))
+
+    def _folder(self, address: str) -> Path:
+        return Path(self._folders.get(address, address))
 
     def configure(self, **fields: Any) -> None:
         """Change fields of `Setup` for the next forecast; SessionError names a value that makes no sense."""
@@ -137,9 +148,10 @@ class Session:
 
     def start(self, *, paused: bool = False) -> None:
         """Begin a new forecast from `setup`; one that runs is given up, its frames stay among `runs`."""
-        emulator, adapted, index = self._require_start()
-        origin = float(adapted.times_fs[index])
-        self._launch(lambda: emulator.initial_state(adapted, index), origin, f"from {origin:g} fs", paused)
+        emulator, adapted, index = start_of(self.state)
+        origin_fs = float(adapted.times_fs[index])
+        words = f"from {origin_fs:g} fs"
+        self._launch(lambda: emulator.initial_state(adapted, index), origin_fs, words, None, paused)
 
     def fork(self) -> None:
         """Go on from the shown forecast's frame at the slider, with the emulator and seed chosen now."""
@@ -148,13 +160,31 @@ class Session:
             raise SessionError("there is no forecast to fork: start one first")
         if state.emulator is None or state.adapted is None:
             raise SessionError(state.obstacle or "no emulator is chosen")
-        index = run.series(0).index_at(state.time_fs)
         first = forked_state(run, state.member, state.time_fs, state.emulator)
-        origin = run.series(0).time_at(index)
-        self._launch(lambda: first, origin, f"fork of run {run.number} at {origin:g} fs", paused=False)
+        index = run.series(0).index_at(state.time_fs)
+        origin_fs = run.series(0).time_at(index)
+        parent = replace(run.origin, index=index, member=state.member)
+        words = f"fork of run {run.number} at {origin_fs:g} fs"
+        self._launch(lambda: first, origin_fs, words, parent)
+
+    def remake(self, parent: Origin) -> None:
+        """Fork again as a saved session did: its ancestors are computed first, in the worker's thread."""
+        emulator, trajectory = self.state.emulator, self.state.trajectory
+        start_of(self.state)
+        makers = {
+            address: Emulator.load(self._folder(address), self.device) for address in parent.addresses()
+        }
+        origin_fs = parent.time_fs(makers)
+        words = f"fork at {origin_fs:g} fs"
+        self._launch(lambda: replayed(parent, makers, trajectory, emulator), origin_fs, words, parent)
 
     def _launch(
-        self, make_first: Callable[[], torch.Tensor], origin_fs: float, words: str, paused: bool
+        self,
+        make_first: Callable[[], torch.Tensor],
+        origin_fs: float,
+        words: str,
+        parent: Origin | None,
+        paused: bool = False,
     ) -> None:
         emulator, adapted, setup = self.state.emulator, self.state.adapted, self.state.setup
         film = empty_film(adapted.grid, max(1, setup.frames // setup.stride), setup.members)
@@ -172,7 +202,8 @@ class Session:
 
         number, step_fs = self.state.run + 1, emulator.dt_fs * setup.stride
         label = f"run {number}: {self.state.chosen}, seed {setup.seed}, {words}"
-        run = Run(number, film, origin_fs + step_fs, step_fs, adapted.cell, setup, emulator, label)
+        origin = Origin(self.emulator_address(), setup, parent)
+        run = Run(number, film, origin_fs + step_fs, step_fs, adapted.cell, origin, emulator, label)
         self._worker = ForecastWorker(number, make_frames, film, paused=paused)
         gc.freeze()  # else every full collection walks all objects of the window, and stops it meanwhile
         self._replace(
@@ -287,42 +318,6 @@ class Session:
     def _no_forecast(status: Status = Status.IDLE) -> dict[str, Any]:
         nothing = dict.fromkeys(("shown", "film", "forecast"))
         return nothing | {"status": status, "seconds": 0.0, "message": ""}
-
-    @staticmethod
-    def _fit(trajectory: Trajectory | None, emulator: Emulator | None) -> dict[str, Any]:
-        """`adapted`, `truth` and `obstacle` for a pair of trajectory and emulator."""
-        if trajectory is None:
-            return {"adapted": None, "truth": None, "obstacle": ""}
-        if emulator is None:
-            return {"adapted": None, "truth": Series.of(trajectory), "obstacle": ""}
-        try:
-            adapted = emulator.adapt(trajectory)
-        except ValueError as error:  # IncompatibleError, and what the trajectory itself refuses
-            return {"adapted": None, "truth": Series.of(trajectory), "obstacle": str(error)}
-        return {"adapted": adapted, "truth": Series.of(adapted), "obstacle": ""}
-
-    def _settled(self, truth: Series | None, start_fs: float) -> Setup:
-        """The setup with its start inside the trajectory; not its first frame: that has no derivative."""
-        if truth is None or len(truth) < 2:
-            return self.state.setup
-        return replace(self.state.setup, start_fs=float(min(max(start_fs, truth.time_at(1)), truth.end_fs)))
-
-    def _require_start(self) -> tuple[Emulator, Trajectory, int]:
-        state = self.state
-        if state.trajectory is None:
-            raise SessionError("there is no trajectory to start from: open one, or take the sample")
-        if state.emulator is None:
-            raise SessionError("no emulator is chosen: pick one from the list, or open its folder")
-        if state.adapted is None:
-            raise SessionError(state.obstacle)
-        series = Series.of(state.adapted)
-        index = series.index_at(state.setup.start_fs)
-        if index is None or index < 1:
-            raise SessionError(
-                f"a forecast cannot start at {state.setup.start_fs:g} fs: "
-                f"choose a frame from {series.time_at(1):g} to {series.end_fs:g} fs"
-            )
-        return state.emulator, state.adapted, index
 
 
 _open_sessions: weakref.WeakSet[Session] = weakref.WeakSet()

@@ -55,6 +55,29 @@ class Beside(StrEnum):
     SPREAD = "spread"
 
 
+@dataclass(frozen=True)
+class Origin:
+    """How a forecast was made, in plain values: enough to make it again.
+
+    A fork has a `parent`, of whose frame `index` it goes on from `member`.
+    """
+
+    emulator: str
+    setup: Setup
+    parent: Origin | None = None
+    index: int = 0
+    member: int = 0
+
+    def addresses(self) -> set[str]:
+        """Emulators of this forecast and of what it was forked from."""
+        return {self.emulator} | (self.parent.addresses() if self.parent is not None else set())
+
+    def time_fs(self, makers: dict[str, Emulator]) -> float:
+        """Time of frame `index`."""
+        begin = self.setup.start_fs if self.parent is None else self.parent.time_fs(makers)
+        return begin + (self.index + 1) * self.setup.stride * makers[self.emulator].dt_fs
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """One forecast, of K members: what it began from and its frames, at first_fs + i·step_fs."""
@@ -64,11 +87,16 @@ class Run:
     first_fs: float
     step_fs: float
     cell: np.ndarray
-    setup: Setup
+    origin: Origin
     maker: Emulator
     """The emulator that makes it."""
     label: str = ""
     """What it is, in words."""
+
+    @property
+    def setup(self) -> Setup:
+        """What it was set up from."""
+        return self.origin.setup
 
     @property
     def members(self) -> int:

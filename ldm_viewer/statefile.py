@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm_viewer.runs import SessionError
-from ldm_viewer.state import Beside, Setup
+from ldm_viewer.state import Beside, Origin, Setup
 
 if TYPE_CHECKING:
     from ldm_viewer.session import Session
@@ -34,7 +34,9 @@ def save_state(path: str | Path, session: Session, view: dict[str, Any]) -> Path
         "trajectory_from_here": os.path.relpath(file, path.resolve().parent),
         "emulator": session.emulator_address(),
         "setup": asdict(state.setup if run is None else run.setup),
-        "forecast": None if run is None else {"frames": len(run.film), "label": run.label},
+        "forecast": None
+        if run is None
+        else {"frames": len(run.film), "label": run.label, "fork_of": _told(run.origin.parent)},
         "time_fs": state.time_fs,
         "member": state.member,
         "beside": state.beside.value,
@@ -49,7 +51,8 @@ def save_state(path: str | Path, session: Session, view: dict[str, Any]) -> Path
 def open_state(path: str | Path, session: Session) -> dict[str, Any]:
     """Bring a session to what was saved, its forecast under way; returns the view for the window.
 
-    Raises SessionError, TrajectoryError or IncompatibleError in words; a forked run cannot be made again.
+    Of a fork, the forecasts before it are computed again first. Raises SessionError, TrajectoryError or
+    IncompatibleError in words.
     """
     path = Path(path)
     try:
@@ -57,10 +60,10 @@ def open_state(path: str | Path, session: Session) -> dict[str, Any]:
         if content.get("format") != FORMAT:
             raise SessionError(f"{path.name} has format {content.get('format')!r}, expected {FORMAT!r}")
         beside, time_fs = Beside(content["beside"]), float(content["time_fs"])
-        known = {field.name for field in fields(Setup)}
-        setup = {name: value for name, value in content["setup"].items() if name in known}
+        setup = _known(content["setup"])
         address, view = content["emulator"], dict(content["view"])
         file = _found(path, content)
+        parent = _origin((content["forecast"] or {}).get("fork_of"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, SessionError):
             raise
@@ -70,11 +73,29 @@ def open_state(path: str | Path, session: Session) -> dict[str, Any]:
     session.open_trajectory(file)
     session.configure(**setup)
     session.show_beside(beside)
-    if content["forecast"] is not None and "fork of" not in content["forecast"]["label"]:
-        session.start()
+    if content["forecast"] is not None:
+        session.start() if parent is None else session.remake(parent)
         session.show_member(content["member"])
     session.look_at(time_fs)
     return view
+
+
+def _told(origin: Origin | None) -> dict[str, Any] | None:
+    return None if origin is None else asdict(replace(origin, parent=None)) | {"parent": _told(origin.parent)}
+
+
+def _origin(told: dict[str, Any] | None) -> Origin | None:
+    """The inverse of `_told`."""
+    if told is None:
+        return None
+    place = int(told["index"]), int(told["member"])
+    return Origin(told["emulator"], Setup(**_known(told["setup"])), _origin(told["parent"]), *place)
+
+
+def _known(setup: dict[str, Any]) -> dict[str, Any]:
+    """Fields that this version knows."""
+    names = {field.name for field in fields(Setup)}
+    return {name: value for name, value in setup.items() if name in names}
 
 
 def _found(path: Path, content: dict[str, Any]) -> Path:

@@ -14,7 +14,7 @@ from engine.scores import jsd, vrmse
 from engine.trajectory import Trajectory
 from ldm_viewer.frames import GrowingFrames, Series
 from ldm_viewer.ledger import BLOCK, Ledger, Reading, divergences
-from ldm_viewer.state import Run, Setup, State
+from ldm_viewer.state import Origin, Run, Setup, State
 
 START_FS = 20.0
 
@@ -24,7 +24,7 @@ def told(wave_file: Path, step_fs: float, frames: int, late_fs: float = 0.0) -> 
     film = GrowingFrames(np.empty((frames, 1, *GRID), np.float32))
     for index in range(frames):
         film.append(wave(START_FS + (index + 1) * step_fs - late_fs)[None])
-    run = Run(1, film, START_FS + step_fs, step_fs, CELL, Setup(), None)
+    run = Run(1, film, START_FS + step_fs, step_fs, CELL, Origin("", Setup()), None)
     trajectory = Trajectory(wave_file)
     series = Series.of(trajectory)
     return State(

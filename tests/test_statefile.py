@@ -39,6 +39,22 @@ def test_the_same_file_gives_the_same_forecast(forecast: Session, tmp_path: Path
     np.testing.assert_allclose(state.forecast.frames, before.forecast.frames, rtol=1e-4)
 
 
+def test_a_fork_of_a_fork_is_made_again_from_its_ancestors(forecast: Session, tmp_path: Path) -> None:
+    for seed, time_fs in ((7, 24.0), (8, 28.0)):
+        forecast.configure(seed=seed, frames=3, members=1)
+        forecast.look_at(time_fs)
+        forecast.fork()
+        until(forecast, lambda s: s.status is Status.FINISHED)
+    before = forecast.state
+    save_state(tmp_path / "fork.ldmstate", forecast, {})
+    other = Session()
+    open_state(tmp_path / "fork.ldmstate", other)
+    state = until(other, lambda s: s.status is Status.FINISHED)
+    assert state.started_fs == before.started_fs == 28.0 and "fork at 28 fs" in state.shown.label
+    np.testing.assert_allclose(state.forecast.frames, before.forecast.frames, rtol=1e-3)
+    other.close()
+
+
 def test_the_setup_of_the_forecast_is_saved_not_of_the_next_one(forecast: Session, tmp_path: Path) -> None:
     forecast.configure(seed=99)
     content = json.loads(save_state(tmp_path / "s.ldmstate", forecast, {}).read_text())
