@@ -97,7 +97,7 @@ class Log:
 
     FIELDS = (
         *("step", "stage", "seconds", "lr", "loss", "reconstruction", "rate", "denoising", "sjsd"),
-        *("training", "validation"),
+        *("training", "validation", "samples_per_s"),
     )
 
     def __init__(self, path: Path, steps_done: int) -> None:

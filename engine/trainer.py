@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from engine.trajectory import Trajectory
 
 WARMUP = 200
 VALIDATION_BATCHES = 4
+SAFE_S = 45.0
+"""Between two states that a killed run resumes from: not more than a minute is lost, with a step to spare."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +64,41 @@ class Checkpoint:
 Event = Progress | Checkpoint
 
 
-def train(recipe: Recipe, trajectory: Trajectory, folder: Path, *, device: str = "auto") -> Iterator[Event]:
+def train(
+    recipe: Recipe,
+    trajectory: Trajectory,
+    folder: Path,
+    *,
+    device: str = "auto",
+    stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Event]:
     """Train `recipe` on the first part of `trajectory`, resuming whatever `folder` holds.
 
-    Raises ValueError in words for data or a folder that do not fit the recipe.
+    Once `stop()`, asked after every step, is true, it keeps what it has learnt and ends; `clock()` counts the
+    seconds of work. Raises ValueError in words for data or a folder that do not fit the recipe.
     """
-    run = Run(recipe, trajectory, Path(folder), device)
+    run = Run(recipe, trajectory, Path(folder), device, stop, clock)
     for number in range(run.stage, len(run.stages)):
         yield from run.fit(number)
+        if stop():
+            return
 
 
 class Run:
     """Data, model and optimiser of one training, and where it stands."""
 
-    def __init__(self, recipe: Recipe, trajectory: Trajectory, folder: Path, device: str) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        trajectory: Trajectory,
+        folder: Path,
+        device: str,
+        stop: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.recipe, self.folder, self.accelerator = recipe, folder, device
+        self.stop, self.clock = stop, clock
         folder.mkdir(parents=True, exist_ok=True)
         parts = split(trajectory.resampled(recipe.data.grid), recipe.data)
         self.normaliser = LogNormal.fit(parts.train.blocks(64), trajectory.dt_fs)
@@ -104,6 +126,11 @@ class Run:
 
     def fit(self, number: int) -> Iterator[Event]:
         """Run one stage from where it stands."""
+        model = self.begin(number)
+        yield from self.loop(self.stages[number], model)
+
+    def begin(self, number: int) -> Dynamics:
+        """Model and optimiser made ready for the steps of one stage."""
         stage = self.stages[number]
         if number != self.stage:  # the next stage builds on the averaged weights
             self.stage, self.step, self.best, self.moments = number, 0, math.inf, {}
@@ -122,25 +149,32 @@ class Run:
                 data.latents = self.model.encode_all(data)
         if self.moments:
             self.optimizer.load_state_dict(unpack_moments(self.optimizer, self.moments))
-        yield from self.loop(stage, model)
+        return model
 
     def loop(self, stage: Stage, model: Dynamics) -> Iterator[Event]:
-        """Step, average, log, validate; a closed generator first keeps what it has learnt."""
-        settings, begun, first = self.recipe.training, time.perf_counter() - self.seconds, self.step
-        mark = (time.perf_counter(), self.step)
+        """Step, average, log, validate; a run told to stop, or closed, first keeps what it has learnt."""
+        settings, begun, kept = self.recipe.training, self.clock() - self.seconds, self.step
+        mark, saved = (self.clock(), self.step), self.clock()
         try:
-            while self.step < stage.steps:
+            while self.step < stage.steps and not self.stop():
                 losses, rate = self.update(stage, model)
                 self.step += 1
-                self.seconds = time.perf_counter() - begun
+                self.seconds = self.clock() - begun
                 if self.step % settings.log_every == 0:
-                    pace = (time.perf_counter() - mark[0]) / (self.step - mark[1])
-                    mark = (time.perf_counter(), self.step)
+                    pace = (self.clock() - mark[0]) / (self.step - mark[1])
+                    mark = (self.clock(), self.step)
                     yield self.report(stage, losses, rate, pace)
                 if self.step % settings.checkpoint_every == 0 or self.step == stage.steps:
+                    kept = self.step
                     yield self.checkpoint(stage)
+                    saved = self.clock()
+                elif self.clock() - saved > SAFE_S:
+                    self.save()
+                    saved = self.clock()
+            if self.step > kept:
+                yield self.checkpoint(stage)
         except GeneratorExit:
-            if self.step > first and self.step % settings.checkpoint_every:
+            if self.step > kept:
                 self.checkpoint(stage)
             raise
 
@@ -165,8 +199,8 @@ class Run:
     def report(self, stage: Stage, losses: Losses, rate: float, pace: float) -> Progress:
         """Log one step and tell of it; `pace` is in seconds per step."""
         values = {name: float(value) for name, value in losses.items()}
-        self.write_log(stage, {"lr": rate} | values)
         steps, left = sum(s.steps for s in self.stages), pace * (stage.steps - self.step)
+        self.write_log(stage, {"lr": rate, "samples_per_s": round(stage.pairs / pace, 3)} | values)
         return Progress(stage.name, self.steps_done, steps, values, rate, stage.pairs / pace, left)
 
     def write_log(self, stage: Stage, values: dict[str, float]) -> None:
@@ -186,9 +220,13 @@ class Run:
             self.keep(stage, training, validation)
         if validation:
             self.write_log(stage, {"training": training["loss"], "validation": validation["loss"]})
+        self.save()
+        return Checkpoint(stage.name, self.steps_done, training, validation, best, self.folder)
+
+    def save(self) -> None:
+        """Write what a killed run resumes from."""
         self.moments = pack_moments(self.optimizer)
         save_state(self)
-        return Checkpoint(stage.name, self.steps_done, training, validation, best, self.folder)
 
     @torch.no_grad()
     def validate(self, stage: Stage, data: Dataset) -> dict[str, float]:

@@ -185,10 +185,13 @@ def movie(
     truth: tyro.conf.Positional[Path],
     forecast: tyro.conf.Positional[Path],
     out: Out,
+    show: tuple[Literal["truth", "forecast", "difference"], ...] = ("truth", "forecast", "difference"),
     plane: Literal["x", "y", "z"] = "x",
     position: float = 0.5,
-    fps: int = 25,
-    size: tuple[int, int] = (1280, 720),
+    strip: Literal["nothing", "S(q)", "histogram"] = "nothing",
+    title: str = "",
+    fps: float = 25,
+    size: str = "1080p",
     every: int = 1,
     member: int = 0,
 ) -> None:
@@ -197,17 +200,22 @@ def movie(
     Args:
         truth: trajectory file of the simulation.
         forecast: trajectory file written by `ldm rollout`.
-        out: movie to write: .mp4 (H.264) or .gif.
+        out: movie to write: .mp4 (H.264), .gif, or without a suffix a folder of PNG pictures.
+        show: which of the three.
         plane: axis that the cut is normal to.
         position: where along it, as a fraction of the cell.
+        strip: curves below: S(q) or the distribution of values.
+        title: words above; without them system, emulator and file.
         fps: frames per second.
-        size: width and height in pixels, even.
+        size: 1080p, 4K, square, 720p, or pixels such as 1280x720, even.
         every: film every n-th frame.
         member: member, if the forecast is an ensemble.
     """
+    from ldm_viewer.movie import Shot, parse_size
     from training.movie import run
 
-    run(truth, forecast, out, plane=plane, position=position, fps=fps, size=size, every=every, member=member)
+    shot = Shot(show, plane, position, strip, title, None, parse_size(size), fps)
+    run(truth, forecast, out, shot, every=every, member=member)
 
 
 def demo(out: Out = Path("demo"), headless: bool = False) -> None:
