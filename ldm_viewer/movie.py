@@ -1,289 +1,252 @@
-"""A movie of flat cuts, truth | forecast | difference, composed in numpy: no window, no OpenGL.
+"""A slice movie: flat cuts of truth, forecast and their difference, drawn in memory: no window, no OpenGL.
 
-The page (axes, titles, colour bars) is drawn once; each frame colours three pictures and stamps the time.
+The page is drawn once with matplotlib; for each frame only the cuts, the time and the strip's curves change.
+Dock and command line draw with the same `Film`, and so does the preview.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
+from scipy.ndimage import zoom
 
-from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP, FORECAST, TRUTH
+from engine.observables import FINE_SHELLS, histogram, structure_factor, value_edges
+from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP
+from ldm_viewer import filmpage
+from ldm_viewer.encoder import MovieCancelled, Progress, write_movie
+from ldm_viewer.footage import DIFFERENCE, VIEWS, Footage
+from ldm_viewer.frames import shared_limits
 from ldm_viewer.planes import Plane
+from ldm_viewer.scene import DIFFERENCE_SHARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
 
-Progress = Callable[[int, int], bool | None]
-DPI = 100
-ENCODING = {  # codec, pixel format and options of ffmpeg
-    ".mp4": ("libx264", "yuv420p", "-crf 18 -preset fast -movflags +faststart"),
-    ".gif": ("gif", "pal8", "-filter_complex split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none"),
-}
-SAMPLED = 12  # frames that the colour limits are taken from
+__all__ = ["SIZES", "STRIPS", "Film", "MovieCancelled", "Shot", "parse_size", "slice_movie"]
 
-
-class MovieCancelled(Exception):  # noqa: N818 (nothing went wrong)
-    """The progress callback asked to stop; no file is left."""
+SIZES = {"1080p": (1920, 1080), "4K": (3840, 2160), "square": (1080, 1080), "720p": (1280, 720)}
+STRIPS = ("nothing", "S(q)", "histogram")
+SMALLEST = 160  # pixels of a side, for text that can be read
+SAMPLED = 8  # frames that the strip's height is taken from
+MISSING = np.uint8(235)  # grey of a panel without a frame
 
 
 @dataclass(frozen=True)
-class _Page:
-    """What does not change: the background (H, W, 3) uint8 and where the three pictures and the time go."""
+class Shot:
+    """What a slice movie shows, and how large and fast."""
 
-    background: np.ndarray
-    boxes: tuple[tuple[int, int, int, int], ...]  # left, top, width, height in pixels
-    limits: tuple[float, float]
-    reach: float
-    clock: tuple[int, int]
+    views: tuple[str, ...] = VIEWS
+    """Any of truth, forecast, difference."""
+    plane: str = "x"
+    """Axis that the cut is normal to."""
+    position: float = 0.5
+    """Where along it, as a fraction of the cell."""
+    strip: str = "nothing"
+    """Curves below: nothing, S(q) or histogram."""
+    title: str = ""
+    limits: tuple[float, float] | None = None
+    """Of the density's colours in e/Å³; by itself, percentiles of the data."""
+    size: tuple[int, int] = SIZES["1080p"]
+    fps: float = 25
 
-
-def slice_movie(
-    path: str | Path,
-    truth: np.ndarray,
-    forecast: np.ndarray,
-    *,
-    cell: np.ndarray,
-    times_fs: np.ndarray,
-    plane: str = "x",
-    position: float = 0.5,
-    fps: int = 25,
-    size: tuple[int, int] = (1280, 720),
-    title: str = "",
-    progress: Progress | None = None,
-) -> Path:
-    """Film truth, forecast and forecast − truth, (T, Nx, Ny, Nz) in Å⁻³, as .mp4 (H.264) or .gif.
-
-    `times_fs` (T,) is stamped on the frames; `position` is a fraction of the cell along the plane's normal.
-    `progress(done, total)` is called after each frame; if it returns False, MovieCancelled is raised. Written
-    aside and renamed: a whole file or none. ValueError names a shape, plane or size that will not do.
-    """
-    path, times_fs = Path(path), np.asarray(times_fs, dtype=float)
-    _check(truth, forecast, times_fs, size, path)
-    cut = Plane.named(plane)
-    index = cut.index(truth.shape[1:], position)
-    page = _draw_page(cut, index, truth, forecast, cell, size, title)
-    pictures = _frames(page, cut, index, truth, forecast, times_fs)
-    return _write(path, pictures, len(times_fs), size, fps, progress)
+    def __post_init__(self) -> None:
+        if not self.views or not set(self.views) <= set(VIEWS):
+            raise ValueError(f"views {', '.join(self.views) or '(none)'}: choose among {', '.join(VIEWS)}")
+        if self.strip not in STRIPS:
+            raise ValueError(f"strip {self.strip!r} is not one of {', '.join(STRIPS)}")
+        if any(side % 2 or side < SMALLEST for side in self.size):
+            raise ValueError(
+                f"size {self.size[0]}×{self.size[1]} will not do: H.264 needs even sides, and text needs "
+                f"{SMALLEST} pixels"
+            )
+        if not 1 <= self.fps <= 240:
+            raise ValueError(f"{self.fps:g} frames per second will not do: choose 1 to 240")
+        Plane.named(self.plane)
 
 
-def _check(
-    truth: np.ndarray, forecast: np.ndarray, times: np.ndarray, size: tuple[int, int], path: Path
-) -> None:
-    if truth.shape != forecast.shape or truth.ndim != 4 or not len(truth):
-        raise ValueError(
-            "a movie needs truth and forecast of one shape (T, Nx, Ny, Nz), "
-            f"not {truth.shape} and {forecast.shape}"
-        )
-    if times.shape != (len(truth),):
-        raise ValueError(f"{len(truth)} frames need as many times, not {times.size}")
-    if any(side % 2 or side < 160 for side in size):
-        raise ValueError(
-            f"size {size[0]}×{size[1]} will not do: H.264 needs even sides, and text needs 160 pixels"
-        )
-    if path.suffix.lower() not in ENCODING:
-        kinds = " or ".join(ENCODING)
-        raise ValueError(f"a movie is written as {kinds}, not {path.suffix or 'without suffix'}")
-
-
-def _limits(
-    cut: Plane, index: int, truth: np.ndarray, forecast: np.ndarray
-) -> tuple[tuple[float, float], float]:
-    """Shared limits of the density, and how far the difference's colours reach, Å⁻³."""
-    picks = np.unique(np.linspace(0, len(truth) - 1, SAMPLED).astype(int))
-    real = np.stack([cut.cut(np.asarray(truth[pick]), index) for pick in picks])
-    made = np.stack([cut.cut(np.asarray(forecast[pick]), index) for pick in picks])
-    low, high = (float(value) for value in np.percentile(real, (0.2, 99.8)))
-    reach = float(np.percentile(np.abs(made - real), 99.0))
-    return (low, high if high > low else low + 1e-6), reach or 1e-6
-
-
-def _draw_page(
-    cut: Plane,
-    index: int,
-    truth: np.ndarray,
-    forecast: np.ndarray,
-    cell: np.ndarray,
-    size: tuple[int, int],
-    title: str,
-) -> _Page:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    grid = truth.shape[1:]
-    limits, reach = _limits(cut, index, truth, forecast)
-    edges = cut.edges(cell, grid)
-    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
-    axes = _panels(figure, size, (edges[1] - edges[0]) / (edges[3] - edges[2]))
-    where = index / grid[cut.normal] * np.linalg.norm(cell[cut.normal])
-    figure.text(0.5, 0.955, title, ha="center", va="center", fontsize=_points(size, 17))
-    figure.text(
-        0.04,
-        0.045,
-        f"plane {'xyz'[cut.normal]} = {where:.2f} Å",
-        va="center",
-        fontsize=_points(size, 12),
-        color="0.3",
-    )
-    _label(axes, cut, cell, edges, size)
-    _bars(figure, axes, limits, reach, size)
-    canvas.draw()
-    background = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    height = background.shape[0]
-    boxes = tuple(_pixels(ax, height) for ax in axes)
-    return _Page(background, boxes, limits, reach, (size[0] // 2, round(0.955 * size[1])))
-
-
-def _points(size: tuple[int, int], at_720: float) -> float:
-    """Font size that keeps its share of the picture."""
-    return at_720 * min(size[0] / 1280, size[1] / 720)
-
-
-def _panels(figure: Figure, size: tuple[int, int], shape: float) -> list[Axes]:
-    """Three axes with the cell's proportions, as large as the page allows."""
-    width, height = size
-    wide = min(0.252 * width, 0.66 * height * shape)
-    tall = wide / shape
-    bottom = (height - tall) / 2
-    lefts = (0.052, 0.320, 0.656)
-    return [figure.add_axes((left, bottom / height, wide / width, tall / height)) for left in lefts]
-
-
-def _label(
-    axes: list[Axes], cut: Plane, cell: np.ndarray, edges: tuple[float, ...], size: tuple[int, int]
-) -> None:
-    across, up = cut.labels(cell)
-    small = _points(size, 12)
-    for ax, name, color in zip(
-        axes, ("truth", "forecast", "forecast − truth"), (TRUTH, FORECAST, "0.2"), strict=True
-    ):
-        ax.set(xlim=edges[:2], ylim=edges[2:], xlabel=across)
-        ax.set_title(name, color=color, fontsize=_points(size, 15), pad=8)
-        ax.tick_params(labelsize=_points(size, 11))
-        ax.xaxis.label.set_size(small)
-    axes[0].set_ylabel(up, fontsize=small)
-    for ax in axes[1:]:
-        ax.set_yticklabels([])
-
-
-def _bars(
-    figure: Figure, axes: list[Axes], limits: tuple[float, float], reach: float, size: tuple[int, int]
-) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    for ax, low, high, colors, label in (
-        (axes[1], *limits, FIELD_COLORMAP, "ρ (Å⁻³)"),
-        (axes[2], -reach, reach, DIFFERENCE_COLORMAP, "Δρ (Å⁻³)"),
-    ):
-        box = ax.get_position()
-        bar_axes = figure.add_axes((box.x1 + 0.006, box.y0, 0.009, box.height))
-        bar = figure.colorbar(
-            ScalarMappable(Normalize(low, high), colors), cax=bar_axes, extend="both", extendfrac=0.02
-        )
-        bar.set_label(label, fontsize=_points(size, 11), labelpad=2)
-        bar.locator = _few_ticks()
-        bar.ax.tick_params(labelsize=_points(size, 9), pad=2)
-
-
-def _few_ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(5)
-
-
-def _pixels(ax: Axes, page_height: int) -> tuple[int, int, int, int]:
-    """Left, top, width and height of the inside of an axes' frame."""
-    box = ax.get_window_extent()
-    left, right = round(box.x0) + 1, round(box.x1)
-    top, bottom = page_height - round(box.y1) + 1, page_height - round(box.y0)
-    return left, top, right - left, bottom - top
-
-
-def _frames(
-    page: _Page, cut: Plane, index: int, truth: np.ndarray, forecast: np.ndarray, times_fs: np.ndarray
-) -> Iterator[np.ndarray]:
-    """Finished pictures (H, W, 3) uint8, one after the other."""
-    import matplotlib
-    from PIL import Image, ImageDraw
-
-    field = _table(matplotlib.colormaps[FIELD_COLORMAP])
-    change = _table(matplotlib.colormaps[DIFFERENCE_COLORMAP])
-    font = _font(page.background.shape)
-    for real, made, time_fs in zip(truth, forecast, times_fs, strict=True):
-        picture = Image.fromarray(page.background)
-        cuts = [cut.picture(np.asarray(frame, dtype=np.float32), index) for frame in (real, made)]
-        ranges = (page.limits, page.limits, (-page.reach, page.reach))
-        for values, box, table, limits in zip(
-            (*cuts, cuts[1] - cuts[0]), page.boxes, (field, field, change), ranges, strict=True
-        ):
-            colored = Image.fromarray(_colored(values, table, limits))
-            picture.paste(colored.resize(box[2:], Image.Resampling.BICUBIC), box[:2])
-        ImageDraw.Draw(picture).text(
-            page.clock, f"{time_fs:.0f} fs", fill=(40, 40, 40), font=font, anchor="mm"
-        )
-        yield np.asarray(picture)
-
-
-def _table(colormap: Any) -> np.ndarray:
-    return (255 * colormap(np.linspace(0, 1, 256))[:, :3] + 0.5).astype(np.uint8)
-
-
-def _colored(values: np.ndarray, table: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """Colours (up, across, 3) of a picture (across, up), first row on top."""
-    low, high = limits
-    shade = np.clip((values - low) / (high - low), 0, 1)
-    return table[np.rint(255 * shade).astype(np.uint8)].transpose(1, 0, 2)[::-1].copy()
-
-
-def _font(shape: tuple[int, ...]) -> Any:
-    from matplotlib import get_data_path
-    from PIL import ImageFont
-
-    size = round(0.036 * min(shape[0], shape[1] * 720 / 1280))
-    return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"), size)
-
-
-def _write(
-    path: Path,
-    pictures: Iterable[np.ndarray],
-    total: int,
-    size: tuple[int, int],
-    fps: int,
-    progress: Progress | None,
-) -> Path:
-    import imageio_ffmpeg
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    codec, pixels, options = ENCODING[path.suffix.lower()]
-    writer = imageio_ffmpeg.write_frames(
-        str(part),
-        size,
-        fps=fps,
-        codec=codec,
-        quality=None,
-        bitrate=None,
-        macro_block_size=2,
-        pix_fmt_out=pixels,
-        output_params=options.split(),
-    )
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of a preset's name, or of "1280x720"; ValueError in words."""
+    name = text.strip().lower()
+    preset = next((size for known, size in SIZES.items() if known.lower() == name), None)
     try:
-        writer.send(None)
-        for done, picture in enumerate(pictures, start=1):
-            writer.send(np.ascontiguousarray(picture))
-            if progress is not None and progress(done, total) is False:
-                raise MovieCancelled(f"cancelled after {done} of {total} frames")
-        writer.close()
-        os.replace(part, path)
-    finally:
-        writer.close()
-        part.unlink(missing_ok=True)
-    return path
+        width, height = preset or (int(side) for side in name.replace("×", "x").split("x"))
+    except ValueError:
+        raise ValueError(f"size {text!r}: say {', '.join(SIZES)}, or pixels such as 1280x720") from None
+    return width, height
+
+
+def slice_movie(path: str | Path, footage: Footage, shot: Shot, progress: Progress | None = None) -> Path:
+    """Film the footage as .mp4, .gif or, without suffix, a folder of PNGs; raises what `write_movie` does."""
+    _check(footage, shot)
+    film = Film(footage, shot)
+    return write_movie(path, film.pictures(), len(footage), shot.fps, progress)
+
+
+def _check(footage: Footage, shot: Shot) -> None:
+    """ValueError names what the footage lacks."""
+    for name in ("truth", "forecast"):
+        if {name, DIFFERENCE} & set(shot.views) and getattr(footage, name) is None:
+            raise ValueError(f"there is no {name} to film: make a forecast, or show something else")
+
+
+@dataclass
+class _Strip:
+    """The curves at the foot, and what computes them."""
+
+    x: np.ndarray
+    lines: dict[str, Line2D]
+    kind: str
+    edges: np.ndarray | None
+    cell: np.ndarray
+    axes: Axes
+
+    def curve(self, density: np.ndarray) -> np.ndarray:
+        """S(q) in e, or P(ρ) in Å³, of one frame."""
+        if self.kind == "histogram":
+            return histogram(density, self.edges)
+        return structure_factor(density[None], self.cell, FINE_SHELLS).values[0]
+
+
+@dataclass
+class Film:
+    """Draws any frame of the footage as a picture (H, W, 4) uint8."""
+
+    footage: Footage
+    shot: Shot
+    _background: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        _check(self.footage, self.shot)
+        shot, series = self.shot, self.footage.known
+        self._plane = Plane.named(shot.plane)
+        self._index = self._plane.index(series.grid, shot.position)
+        low, high = shot.limits or shared_limits(series)
+        reach = DIFFERENCE_SHARE * (high - low)
+        self.limits = {view: (-reach, reach) if view == DIFFERENCE else (low, high) for view in VIEWS}
+        self._draw_page()
+
+    def pictures(self) -> Iterator[np.ndarray]:
+        """All pictures in turn; each is overwritten by the next."""
+        for number in range(len(self.footage)):
+            yield self.picture(number)
+
+    def picture(self, number: int) -> np.ndarray:
+        """Picture of frame `number`, overwritten by the next call."""
+        time_fs = self.footage.times_fs[number]
+        for box in self._moving:
+            self._buffer[box.rows, box.columns] = self._background[box.rows, box.columns]
+        for view, box in zip(self.shot.views, self._boxes, strict=True):
+            cut = self.footage.at(view, time_fs, self._cut)
+            self._buffer[box.rows, box.columns] = MISSING if cut is None else self._colored(view, cut, box)
+            if cut is None:
+                self._say_missing(view, box)
+        self._clock.set_text(f"{time_fs - self.footage.zero_fs:.0f} fs")
+        self._figure.draw_artist(self._clock)
+        if self._strip is not None:
+            self._draw_strip(self._strip, time_fs)
+        return self._buffer
+
+    def _cut(self, density: np.ndarray) -> np.ndarray:
+        return self._plane.cut(density, self._index)
+
+    def _colored(self, view: str, cut: np.ndarray, box: filmpage.Box) -> np.ndarray:
+        """Colours (height, width, 4) of a cut (across, up), first row on top; periodic cubic splines."""
+        low, high = self.limits[view]
+        across, up = (_enlarging(n, size) for n, size in zip(cut.shape, box[2:], strict=True))
+        shade = up[::-1] @ (cut.T.astype(np.float32) @ across.T)
+        np.clip((shade - low) * (255 / (high - low)) + 0.5, 0, 255, out=shade)
+        return self._tables[view == DIFFERENCE][shade.astype(np.uint8)]
+
+    def _say_missing(self, view: str, box: filmpage.Box) -> None:
+        self._missing.set_text(f"no {'truth' if view != 'forecast' else view}\nat this time")
+        height, width = self._buffer.shape[:2]
+        x, y = box.left + box.width / 2, box.top + box.height / 2
+        self._missing.set_position((x / width, 1 - y / height))
+        self._figure.draw_artist(self._missing)
+
+    def _draw_strip(self, strip: _Strip, time_fs: float) -> None:
+        for name, line in strip.lines.items():
+            series = getattr(self.footage, name)
+            density = None if series is None else series.at(time_fs)
+            if density is not None:
+                curve = strip.curve(density)
+                filled = np.isfinite(curve)  # small cells have no wave vector in some shells
+                line.set_data(strip.x[filled], curve[filled])
+                strip.axes.draw_artist(line)
+
+    # ------------------------------------------------------------------------------------------- the page
+
+    def _draw_page(self) -> None:
+        """Everything that stands still, and where the rest goes."""
+        shot, plane, series = self.shot, self._plane, self.footage.known
+        cell, grid = series.cell, series.grid
+        edges = plane.edges(cell, grid)
+        self._figure = figure = filmpage.new_figure(shot.size)
+        u, (width, height) = filmpage.unit(shot.size), shot.size
+        shape = (edges[1] - edges[0]) / (edges[3] - edges[2])
+        axes = filmpage.panels(figure, shot.views, shape, shot.strip != "nothing")
+        filmpage.dress(axes, shot.views, edges, plane.labels(cell))
+        for number, ax in enumerate(axes):
+            if filmpage.has_bar(shot.views, number):
+                filmpage.bar(ax, self.limits[shot.views[number]], shot.views[number])
+        filmpage.text(figure, width / 2, 30 * u, shot.title, 26, ha="center")
+        where = self._index / grid[plane.normal] * np.linalg.norm(cell[plane.normal])
+        foot = height - 22 * u
+        filmpage.text(figure, 20 * u, foot, f"plane {shot.plane} = {where:.2f} Å", 16, color="0.3", ha="left")
+        self._strip = None if shot.strip == "nothing" else self._make_strip()
+        self._clock = self._moving_text(width / 2, foot, 26, weight="bold")
+        self._missing = self._moving_text(0, 0, 20, color="0.4")
+        figure.canvas.draw()
+        self._buffer = np.asarray(figure.canvas.buffer_rgba())
+        self._background = self._buffer.copy()
+        self._boxes = [filmpage.box_of(ax) for ax in axes]
+        reach = round(110 * u)
+        clock = filmpage.Box(width // 2 - reach, height - round(44 * u), 2 * reach, round(44 * u))
+        self._moving = [clock]
+        if self._strip is not None:
+            self._moving.append(filmpage.box_of(self._strip.axes))
+        self._tables = [_table(name) for name in (FIELD_COLORMAP, DIFFERENCE_COLORMAP)]
+
+    def _moving_text(self, x: float, y: float, height: float, **more: Any) -> Text:
+        return filmpage.text(self._figure, x, y, "", height, ha="center", animated=True, **more)
+
+    def _make_strip(self) -> _Strip:
+        histograms = self.shot.strip == "histogram"
+        labels = ("ρ (e/Å³)", "P(ρ) (Å³)") if histograms else ("q (Å⁻¹)", "⟨|F(q)|⟩ (e)")
+        ax, u = filmpage.strip(self._figure, *labels), filmpage.unit(self.shot.size)
+        edges = value_edges(self.limits["truth"][1]) if histograms else None
+        cell = self.footage.known.cell
+        borders = edges if histograms else FINE_SHELLS
+        lines = {
+            name: ax.plot([], [], color=filmpage.COLORS[name], lw=2 * u, label=name, animated=True)[0]
+            for name in ("truth", "forecast")
+            if getattr(self.footage, name) is not None
+        }
+        strip = _Strip((borders[1:] + borders[:-1]) / 2, lines, self.shot.strip, edges, cell, ax)
+        picks = np.linspace(0, len(self.footage) - 1, SAMPLED).astype(int)
+        sampled = [self.footage.known.at(self.footage.times_fs[pick]) for pick in picks]
+        curves = [strip.curve(density) for density in sampled if density is not None]
+        top = max((float(np.nanmax(curve)) for curve in curves), default=1.0)
+        right = 1.3 * self.limits["truth"][1] if histograms else borders[-1]
+        ax.set(xlim=(borders[0], right), ylim=(0, 1.12 * top))
+        ax.legend(loc="upper right", frameon=False, fontsize=14 * u * 72 / filmpage.DPI)
+        return strip
+
+
+@lru_cache(maxsize=32)
+def _enlarging(points: int, pixels: int) -> np.ndarray:
+    """(pixels, points): periodic cubic splines from grid points to pixels, voxel i over i − ½ … i + ½."""
+    matrix = zoom(np.eye(points), (pixels / points, 1), order=3, mode="grid-wrap", grid_mode=True)
+    return matrix.astype(np.float32)
+
+
+def _table(colormap: str) -> np.ndarray:
+    return (255 * matplotlib.colormaps[colormap](np.linspace(0, 1, 256)) + 0.5).astype(np.uint8)
