@@ -95,6 +95,17 @@ class Session:
             ),
         )
 
+    def offer_emulator(self, folder: str | Path) -> str:
+        """Put the folder of an emulator on the list, unless it is there; returns its name on it."""
+        folder = Path(folder)
+        for name, other in self._folders.items():
+            if other == folder:
+                return name
+        name = folder.name if folder.name not in self._folders else str(folder)
+        self._folders[name] = folder
+        self._replace(emulators=tuple(self._folders))
+        return name
+
     def emulator_address(self) -> str:
         """What `choose_emulator` takes to choose this one again, here or after a restart; empty for none."""
         name = self.state.chosen

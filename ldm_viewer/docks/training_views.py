@@ -1,0 +1,239 @@
+"""What a training shows of itself: curves of its log, and pictures and scores of its best emulator."""
+
+from __future__ import annotations
+
+import csv
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QRectF
+from qtpy.QtWidgets import QComboBox
+
+from engine.palette import BASELINE, FIELD_COLORMAP, FORECAST, FORECASTS, TRUTH
+from ldm_viewer.docks.base import LiveDock
+from ldm_viewer.docks.curves import CurveDock
+from ldm_viewer.docks.parts import TextLine, plot, row
+from ldm_viewer.preview import Preview, best_step, preview
+from ldm_viewer.sheet import Line, Sheet
+from ldm_viewer.worker import step_aside
+
+if TYPE_CHECKING:
+    import napari
+
+    from ldm_viewer.state import State
+
+TERMS = {  # column of log.csv → colour; the validation loss is the one to watch
+    "loss": BASELINE,
+    "reconstruction": FORECASTS[2],
+    "rate": FORECASTS[3],
+    "denoising": FORECASTS[1],
+    "sjsd": "#56B4E9",
+    "training": TRUTH,
+    "validation": FORECAST,
+}
+QUANTITIES = {
+    "losses": ("Losses", "loss", tuple(TERMS)),
+    "learning rate": ("Learning rate", "learning rate", ("lr",)),
+    "speed": ("Speed of training", "samples per second", ("samples_per_s",)),
+}
+PICTURE = 92  # pixels high
+
+
+class TrainingCurves(CurveDock):
+    """Curves of log.csv against the step, losses on a logarithmic scale."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        self.quantity = QComboBox(objectName="training quantity")
+        self.quantity.addItems(list(QUANTITIES))
+        self.quantity.setToolTip("What the plot shows; validation is on frames the training does not use")
+        super().__init__(napari_viewer, self.quantity)
+        self.folder: Path | None = None
+        self.session.changed.disconnect(self._on_changed)  # it follows the training, not the forecast
+        self.quantity.currentTextChanged.connect(self.refresh)
+
+    def watch(self, folder: Path | None) -> None:
+        """Show this run."""
+        self.folder = folder
+        self.refresh()
+
+    def request(self) -> tuple[Path | None, str]:
+        """Folder and quantity."""
+        return self.folder, self.quantity.currentText()
+
+    def compute(self, state: State, request: tuple[Path | None, str]) -> Sheet:
+        """Read the log."""
+        folder, quantity = request
+        title, label, columns = QUANTITIES[quantity]
+        table = {} if folder is None else read_log(folder / "log.csv")
+        lines = tuple(
+            Line(
+                "learning rate" if name == "lr" else name.replace("_per_s", "/s"),
+                *table[name],
+                TERMS.get(name, FORECAST),
+                thin=name not in ("validation", "training", "lr", "samples_per_s"),
+            )
+            for name in columns
+            if name in table and _tells(name, table)
+        )
+        return Sheet(title, "step", label, lines)
+
+    def draw(self, result: Sheet) -> None:
+        """Curves; only losses are logarithmic."""
+        self.plot.setLogMode(y=result.y_label == "loss")
+        super().draw(result)
+
+
+def _tells(name: str, table: dict[str, tuple[np.ndarray, np.ndarray]]) -> bool:
+    """Whether a term is more than another name of the loss."""
+    if name != "loss":
+        return True
+    return not any(
+        len(table[other][1]) == len(table["loss"][1]) and np.allclose(table[other][1], table["loss"][1])
+        for other in ("denoising", "reconstruction")
+        if other in table
+    )
+
+
+def read_log(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Column → steps and finite values of log.csv; empty without one. A row half written is left out."""
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError:
+        return {}
+    table = {}
+    for name in (*TERMS, "lr", "samples_per_s"):
+        points = [point for row_ in rows if (point := _point(row_, name)) is not None]
+        if points:
+            table[name] = tuple(np.array(points).T)
+    return table
+
+
+def _point(row_: dict[str, str], name: str) -> tuple[float, float] | None:
+    try:
+        point = float(row_["step"]), float(row_[name])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return point if np.isfinite(point[1]) else None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    folder: Path
+    data: Path
+    step: int
+
+
+class TrainingPreview(LiveDock):
+    """Truth, forecast and rebuilt frame of the best emulator so far, and its error by lead time."""
+
+    pool = ThreadPoolExecutor(1, "preview", initializer=step_aside)
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.session.changed.disconnect(self._on_changed)
+        self.wanted: _Wanted | None = None
+        self._made: tuple[_Wanted, Preview] | None = None
+        self.words = TextLine(name="preview words")
+        self.words.setToolTip("Root mean square error over the truth's standard deviation, on unseen frames")
+        self.view = pg.GraphicsLayoutWidget()
+        self.view.setBackground(None)
+        self.view.ci.layout.setContentsMargins(0, 0, 0, 0)
+        self.view.setFixedHeight(PICTURE + 28)
+        self.images = {
+            name: self._picture(column, name) for column, name in enumerate(("truth", "forecast", "rebuilt"))
+        }
+        self.plot = plot("lead time (fs)", "VRMSE")
+        self.curves = {
+            "forecast": self.plot.plot(
+                pen=pg.mkPen(FORECAST, width=2), symbol="o", symbolSize=4, name="forecast"
+            ),
+            "persistence": self.plot.plot(pen=pg.mkPen(BASELINE, width=1), name="if nothing moved"),
+        }
+        self.layout().addWidget(row(self.words, self.export))
+        self.layout().addWidget(self.view)
+        self.layout().addWidget(self.plot, 1)
+
+    def _picture(self, column: int, name: str) -> pg.ImageItem:
+        cell = self.view.addPlot(row=0, col=column)
+        cell.setAspectLocked(True)
+        cell.setMenuEnabled(False)
+        cell.hideButtons()
+        cell.setDefaultPadding(0.0)
+        cell.setTitle(name, size="9pt")
+        for side in ("left", "bottom"):
+            cell.hideAxis(side)
+        image = pg.ImageItem(
+            axisOrder="col-major", colorMap=pg.colormap.get(FIELD_COLORMAP, source="matplotlib")
+        )
+        cell.addItem(image)
+        return image
+
+    def plot_items(self) -> list[pg.PlotItem]:
+        """Curve and pictures."""
+        return [
+            self.plot.getPlotItem(),
+            *(item for item in self.view.ci.items if isinstance(item, pg.PlotItem)),
+        ]
+
+    def watch(self, folder: Path | None, data: Path | None) -> None:
+        """Judge the emulator of this folder, again when a better one lies there."""
+        step = 0 if folder is None else best_step(folder)
+        wanted = None if folder is None or data is None or not step else _Wanted(folder, data, step)
+        if wanted != self.wanted:
+            self.wanted = wanted
+            self.refresh()
+
+    def request(self) -> _Wanted | None:
+        """Which emulator."""
+        return self.wanted
+
+    def compute(self, state: State, request: _Wanted | None) -> Preview | None:
+        """Judge it, unless that is done."""
+        if request is not None and (self._made is None or self._made[0] != request):
+            self._made = request, preview(request.folder, request.data)
+        return None if request is None or self._made is None else self._made[1]
+
+    def draw(self, result: Preview | None) -> None:
+        """Pictures, curves, and the scores in words."""
+        if result is None:
+            self.words.setText("a preview on unseen frames comes with the first checkpoint")
+            for image in self.images.values():
+                image.clear()
+            for curve in self.curves.values():
+                curve.setData([], [])
+            return
+        left, right, bottom, top = result.edges
+        levels = float(result.cuts["truth"].min()), float(result.cuts["truth"].max())
+        for name, image in self.images.items():
+            image.setImage(result.cuts[name], levels=levels)
+            image.setRect(QRectF(left, bottom, right - left, top - bottom))
+        self.curves["forecast"].setData(result.leads_fs, result.forecast)
+        self.curves["persistence"].setData(result.leads_fs, result.persistence)
+        self.plot.setYRange(
+            0.0, 1.05 * float(np.nanmax([result.persistence.max(), min(result.forecast.max(), 2.0)]))
+        )
+        self.words.setText(f"step {result.step}: {result.words()}")
+        self.words.setToolTip(result.words())
+
+    def sheet(self) -> Sheet | None:
+        """The curves."""
+        if self._made is None:
+            return None
+        shown = self._made[1]
+        lines = (
+            Line("forecast", shown.leads_fs, shown.forecast, FORECAST),
+            Line("persistence", shown.leads_fs, shown.persistence, BASELINE, thin=True),
+        )
+        return Sheet(f"Emulator of step {shown.step}", "lead time (fs)", "VRMSE", lines)
+
+    def _deliver(self, job: Any) -> None:
+        """A preview that cannot be made is told in a line."""
+        if job.exception() is not None:
+            self.words.setText(f"no preview: {job.exception()}")
+            return
+        super()._deliver(job)
