@@ -85,16 +85,8 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def slice_movie(path: str | Path, footage: Footage, shot: Shot, progress: Progress | None = None) -> Path:
     """Film the footage as .mp4, .gif or, without suffix, a folder of PNGs; raises what `write_movie` does."""
-    _check(footage, shot)
     film = Film(footage, shot)
     return write_movie(path, film.pictures(), len(footage), shot.fps, progress)
-
-
-def _check(footage: Footage, shot: Shot) -> None:
-    """ValueError names what the footage lacks."""
-    for name in ("truth", "forecast"):
-        if {name, DIFFERENCE} & set(shot.views) and getattr(footage, name) is None:
-            raise ValueError(f"there is no {name} to film: make a forecast, or show something else")
 
 
 @dataclass
@@ -124,7 +116,7 @@ class Film:
     _background: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        _check(self.footage, self.shot)
+        self.check(self.footage, self.shot)
         shot, series = self.shot, self.footage.known
         self._plane = Plane.named(shot.plane)
         self._index = self._plane.index(series.grid, shot.position)
@@ -132,6 +124,13 @@ class Film:
         reach = DIFFERENCE_SHARE * (high - low)
         self.limits = {view: (-reach, reach) if view == DIFFERENCE else (low, high) for view in VIEWS}
         self._draw_page()
+
+    @staticmethod
+    def check(footage: Footage, shot: Shot) -> None:
+        """ValueError names what the footage lacks."""
+        for name in ("truth", "forecast"):
+            if {name, DIFFERENCE} & set(shot.views) and getattr(footage, name) is None:
+                raise ValueError(f"there is no {name} to film: make a forecast, or show something else")
 
     def pictures(self) -> Iterator[np.ndarray]:
         """All pictures in turn; each is overwritten by the next."""

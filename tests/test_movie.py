@@ -78,7 +78,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_in_words_and_leaves_nothing(tmp_path: Path, name: str) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12k", "none", str(small)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(small)]
     try:
         subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):

@@ -11,7 +11,7 @@ import numpy as np
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QPointF, Signal
 from qtpy.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QSizePolicy, QToolButton, QWidget
 
 from ldm_viewer.artist import Artist
 from ldm_viewer.docks.base import LiveDock
@@ -118,9 +118,14 @@ class SurfaceDock(LiveDock):
         self.levels.setToolTip("Levels in Å⁻³, for example 0.06 0.10; of a difference, drawn with both signs")
         self.levels.setMaximumWidth(110)
         self.atoms = QCheckBox("atoms", checked=True, objectName="atoms")
+        self.film = QToolButton(
+            text="Movie…", toolTip="Set up a movie that turns the camera, or plays in time"
+        )
+        self.film.setAutoRaise(True)
+        self.film.clicked.connect(self._ask_movie)
         self.canvas = Canvas()
         self.layout().addWidget(
-            row(self.what, QLabel("at"), self.levels, QLabel("Å⁻³"), self.atoms, None, self.export)
+            row(self.what, QLabel("at"), self.levels, QLabel("Å⁻³"), self.atoms, None, self.film, self.export)
         )
         self.layout().addWidget(self.canvas, 1)
         self.what.currentTextChanged.connect(self.refresh)
@@ -129,6 +134,13 @@ class SurfaceDock(LiveDock):
         self.canvas.moved.connect(self.refresh)
         self.destroyed.connect(self.artist.close)
         self._drawing: Drawing | None = None
+
+    def _ask_movie(self) -> None:
+        """The export dock takes these surfaces, levels and camera."""
+        dock, export = self.stage.viewer.window.add_plugin_dock_widget("ldm_viewer", "Export")
+        dock.show()
+        dock.raise_()
+        export.turntable()
 
     def plot_items(self) -> list[pg.PlotItem]:
         """There is no plot."""

@@ -1,0 +1,343 @@
+"""Movies and pages for talks: slices, isosurfaces, the 3-D canvas, a single-file HTML; with a preview."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QImage, QPainter, QPaintEvent
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QScrollArea, QSizePolicy, QWidget
+
+from ldm_viewer.artist import Artist
+from ldm_viewer.canvasfilm import CanvasFilm
+from ldm_viewer.docks.base import LiveDock
+from ldm_viewer.docks.exportform import CANVAS, PAGE, SLICES, STEPS, SURFACES, ExportForm
+from ldm_viewer.docks.surface import SurfaceDock
+from ldm_viewer.encoder import KINDS, write_movie
+from ldm_viewer.export import Export
+from ldm_viewer.footage import Footage
+from ldm_viewer.frames import Series
+from ldm_viewer.movie import Film, Shot, slice_movie
+from ldm_viewer.page import write_page
+from ldm_viewer.turntable import Ride, surface_movie, surface_picture
+from ldm_viewer.worker import step_aside
+
+if TYPE_CHECKING:
+    import napari
+    import pyqtgraph as pg
+
+    from ldm_viewer.state import State
+
+FORM_WIDTH = 372
+PREVIEW = (640, 480)  # pixels at most: it is the movie made small
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the form says."""
+
+    what: str
+    shot: Shot
+    ride: Ride
+    span_fs: tuple[float, float]
+    """After the start."""
+    smooth: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """A picture (height, width, 3 or 4) uint8, or words instead."""
+
+    picture: np.ndarray | None
+    words: str = ""
+
+
+class Screen(QWidget):
+    """Shows the preview as large as fits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._image: QImage | None = None
+        self._words = ""
+        self.setMinimumSize(160, 90)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setToolTip("The movie's picture at the slider")
+
+    def show_preview(self, preview: Preview) -> None:
+        """Show a picture, or words."""
+        self._words, self._image = preview.words, None
+        if preview.picture is not None:
+            kept = np.ascontiguousarray(preview.picture[..., :3])
+            height, width, _ = kept.shape
+            self._image = QImage(kept.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+        """The picture in the middle, in its own shape."""
+        painter = QPainter(self)
+        if self._image is None:
+            painter.drawText(
+                self.rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self._words
+            )
+            return
+        room = self._image.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
+        left, top = (self.width() - room.width()) // 2, (self.height() - room.height()) // 2
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.drawImage(self.rect().adjusted(left, top, -left, -top), self._image)
+
+
+class ExportDock(LiveDock):
+    """Sets up, previews, and has movies and pages written beside the window."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.pool = ThreadPoolExecutor(1, "preview", initializer=step_aside)
+        self.artist = Artist()
+        self.form, self.screen = ExportForm(), Screen()
+        self.export.setParent(None)
+        self.export = self.form.export
+        self.export.clicked.connect(self._ask_where)
+        self.form.cancel.clicked.connect(self.cancel)
+        self.job: Export | None = None
+        self._film: tuple[Any, Film] | None = None
+        self._lay_out()
+        for widget, _ in self._controls():
+            _changed(widget).connect(self.refresh)
+        for box in (self.form.first, self.form.last, self.form.wide, self.form.high, self.form.fps):
+            box.valueChanged.connect(self.refresh)
+        self.stage.turns.add(self._watch)
+        self.destroyed.connect(partial(_close, self.artist))
+
+    def _lay_out(self) -> None:
+        scroll = QScrollArea(widgetResizable=True, frameShape=QScrollArea.Shape.NoFrame)
+        scroll.setWidget(self.form)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFixedWidth(FORM_WIDTH)
+        holder = QWidget()
+        layout = QHBoxLayout(holder)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll)
+        layout.addWidget(self.screen, 1)
+        self.layout().addWidget(holder, 1)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Wide and low, as the space under the canvas."""
+        return QSize(800, 330)
+
+    def plot_items(self) -> list[pg.PlotItem]:
+        """There is no plot."""
+        return []
+
+    def turntable(self) -> None:
+        """Set up for a movie that turns the isosurfaces, as the isosurface dock asks for."""
+        self.form.what.setCurrentText(SURFACES)
+
+    # ---------------------------------------------------------------------------------------- the preview
+
+    def request(self) -> Order | str:
+        """What is set up, or why that will not do."""
+        try:
+            return self.order()
+        except ValueError as error:
+            return str(error)
+
+    def order(self) -> Order:
+        """What is set up; ValueError in words."""
+        form, surface = self.form, self._surface_choices()
+        common = {"title": form.title.text(), "size": form.pixels, "fps": form.fps.value()}
+        position = form.position.value() / STEPS
+        shot = Shot(
+            form.chosen_views or ("",),
+            form.plane.currentText(),
+            position,
+            form.strip.currentText(),
+            limits=self.stage.limits,
+            **common,
+        )
+        ride = Ride(
+            form.motion.currentText(), form.seconds.value(), limits=self.stage.limits, **surface, **common
+        )
+        last = form.last.value() or np.inf
+        span = (-np.inf if not form.first.value() else float(form.first.value()), float(last))
+        return Order(form.what.currentText(), shot, ride, span, form.smooth.isChecked())
+
+    def _surface_choices(self) -> dict[str, Any]:
+        """Fields, levels, atoms and camera of the isosurface dock in this window."""
+        dock = self.window().findChild(SurfaceDock)
+        if dock is None:
+            return {}
+        return {
+            "what": dock.what.currentText(),
+            "levels": dock.levels.text(),
+            "atoms": dock.atoms.isChecked(),
+            "view": dock.canvas.view,
+        }
+
+    def compute(self, state: State, request: Order | str) -> Preview:
+        """The picture at the slider, made small."""
+        if isinstance(request, str):
+            return Preview(None, request)
+        if request.what == PAGE:
+            return Preview(None, _about_page(footage_of(state, request)))
+        if request.what == CANVAS:
+            return Preview(
+                None, "The canvas above is filmed as it is: choose its 3-D view, layers and colours there."
+            )
+        small = _fitted(request.shot.size, PREVIEW)
+        if request.what == SURFACES:
+            ride = Ride(**{**vars(request.ride), "size": small})
+            zero = footage_of(state, request).zero_fs
+            return Preview(surface_picture(self.artist, state, ride, state.time_fs, 0.0, zero))
+        return Preview(self._slice_preview(state, request, small))
+
+    def _slice_preview(self, state: State, request: Order, small: tuple[int, int]) -> np.ndarray:
+        """Drawn on a page that is kept as long as only the time changes."""
+        footage = footage_of(state, request)
+        shot = Shot(**{**vars(request.shot), "size": small})
+        basis = (shot, footage.truth, state.shown, footage.forecast is None)
+        if self._film is None or self._film[0] != basis:
+            self._film = basis, Film(footage, shot)
+        film = self._film[1]
+        film.footage = footage
+        return film.picture(int(np.abs(footage.times_fs - state.time_fs).argmin())).copy()
+
+    def draw(self, result: Preview) -> None:
+        """Show it."""
+        self.screen.show_preview(result)
+
+    def _say(self, text: str) -> None:
+        """What cannot be shown stands where the picture would."""
+        if text:
+            self.screen.show_preview(Preview(None, text.removeprefix("cannot show this: ")))
+        self.note.setText(text)
+
+    # ----------------------------------------------------------------------------------------- the export
+
+    def save(self, path: str | Path) -> None:
+        """Write what is set up to this path, beside the window."""
+        if self.job is not None and self.job.is_alive():
+            show_error("an export is under way: wait for it, or cancel it")
+            return
+        try:
+            make, film = self._maker(Path(path), self.order(), self.session.state)
+        except ValueError as error:
+            show_error(str(error))
+            return
+        self.job = Export(make)
+        self._show_job()
+        self.job.start()
+        if film is not None:
+            film.start(self.job)
+
+    def cancel(self) -> None:
+        """Stop the export; nothing is left of it."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def _maker(self, path: Path, order: Order, state: State) -> tuple[Callable, CanvasFilm | None]:
+        """What the export's thread calls with its progress, and what takes pictures in this one."""
+        footage = footage_of(state, order)
+        if order.what == PAGE:
+            limits = order.shot.limits
+            return lambda tell: write_page(
+                path, footage, title=order.shot.title or _title(state), limits=limits, progress=tell
+            ), None
+        if order.what == SLICES:
+            Film.check(footage, order.shot)
+            return lambda tell: slice_movie(path, footage, order.shot, tell), None
+        if order.what == SURFACES:
+            times, zero = footage.times_fs, footage.zero_fs
+            return lambda tell: surface_movie(path, state, times, order.ride, zero, tell), None
+        moments = order.ride.moments(footage.times_fs, state.time_fs)
+        film = CanvasFilm(self.stage.viewer, order.ride, moments, footage.zero_fs)
+        return lambda tell: write_movie(path, film.pictures(), len(moments), order.ride.fps, tell), film
+
+    def _watch(self) -> bool:
+        """Show how far the export is, in turn with the other docks."""
+        if self.job is None or not self.form.cancel.isVisibleTo(self.form):
+            return False
+        if not self.job.is_alive() and self.job.ident is not None:
+            self._show_end(self.job)
+            return True
+        return self._show_progress(self.job)
+
+    def _show_job(self) -> None:
+        self.form.cancel.setVisible(True)
+        self.export.setEnabled(False)
+        self.form.status.setText("preparing…")
+
+    def _show_progress(self, job: Export) -> bool:
+        words = job.words()
+        if words == self.form.status.text():
+            return False
+        self.form.status.setText(words)
+        self.form.progress.setMaximum(max(1, job.total))
+        self.form.progress.setValue(job.done)
+        return True
+
+    def _show_end(self, job: Export) -> None:
+        self.form.cancel.setVisible(False)
+        self.export.setEnabled(True)
+        self.form.progress.setValue(0 if job.path is None else self.form.progress.maximum())
+        self.form.status.setText(job.error or f"wrote {job.path.name}")
+        if job.path is not None:
+            show_info(f"wrote {job.path}")
+        elif not job.cancelled:
+            show_error(job.error)
+
+    def _ask_where(self) -> None:
+        page = self.form.what.currentText() == PAGE
+        suffix = ".html" if page else KINDS[self.form.kind.currentText()]
+        kinds = f"{suffix[1:].upper()} (*{suffix})" if suffix else "Folder of pictures (*)"
+        stem = "run" if page else "movie"
+        path, _ = QFileDialog.getSaveFileName(self, "Export", stem + suffix, kinds)
+        if path:
+            self.save(path if Path(path).suffix.lower() == suffix else path + suffix)
+
+
+def footage_of(state: State, order: Order) -> Footage:
+    """Truth and shown forecast in the chosen time; ValueError in words where there is nothing."""
+    truth = state.truth if state.adapted is None else Series.of(state.adapted)
+    run = state.shown
+    zero = 0.0 if run is None else run.first_fs - run.step_fs
+    whole = order.span_fs == (-np.inf, np.inf)
+    span = order.span_fs if whole else (order.span_fs[0] + zero, order.span_fs[1] + zero)
+    smooth = order.smooth and order.what == SLICES
+    return Footage.of(truth, state.forecast, smooth=smooth, span_fs=span)
+
+
+def _title(state: State) -> str:
+    name = "" if state.trajectory is None else f"{state.trajectory.formula}, {state.trajectory.path.stem}"
+    return name if state.shown is None else f"{name}: {state.shown.label}"
+
+
+def _about_page(footage: Footage) -> str:
+    return (
+        f"{len(footage)} frames in one file that any browser opens without a network: slices with a slider, "
+        "curves, an isosurface to turn."
+    )
+
+
+def _fitted(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
+    """The same shape inside `room`, in even pixels."""
+    share = min(1.0, room[0] / size[0], room[1] / size[1])
+    return tuple(max(160, 2 * round(side * share / 2)) for side in size)
+
+
+def _changed(widget: QWidget) -> Any:
+    """The signal that tells of another choice."""
+    for name in ("currentTextChanged", "valueChanged", "editingFinished", "toggled"):
+        if hasattr(widget, name):
+            return getattr(widget, name)
+    raise TypeError(type(widget).__name__)
+
+
+def _close(artist: Artist) -> None:
+    artist.close()
