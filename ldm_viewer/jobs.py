@@ -26,6 +26,7 @@ from engine.jobs import JOB, LOG, Job, Status, holder
 
 NICENESS = 10  # on two cores the window must win
 NEEDED_MIB = 200  # on disk: weights, averaged weights and moments, twice while they are replaced
+LAST_STAGE = "latent"  # of every recipe; the time of those to come is not known before
 ELSEWHERE = "elsewhere.json"
 COMMAND = (sys.executable, "-m", "training.cli")
 
@@ -74,6 +75,7 @@ class Sight:
             text += f": step {status.step} of {status.steps}"
         if self.standing is Standing.TRAINING and status.steps:
             left = "" if status.seconds_left is None else f", {duration(status.seconds_left)} left"
+            left += " in this stage" if left and status.stage != LAST_STAGE else ""
             text += f" ({status.stage}), {status.samples_per_s:.3g} samples/s{left}"
         elif not self.standing.live and status.best_step:
             text += f"; best at {status.best_step}"

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from ldm_viewer.state import State
 
 LOOK_MS = 500
-FORM_WIDTH, HEIGHT = 330, 350  # pixels
+FORM_WIDTH, HEIGHT = 340, 350  # pixels
 NO_RUN = "no training yet"
 
 
@@ -113,11 +113,14 @@ class TrainingDock(QWidget):
         runs = row(self.runs, self.pause, self.stop, self.use)
         for part in (runs, self.bar, self.status):
             left.layout().addWidget(part)
+        self.setSizePolicy(
+            QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding
+        )  # else napari adds room
         self.setLayout(QHBoxLayout())
         self.layout().setContentsMargins(4, 4, 4, 4)
         self.layout().addWidget(left)
-        self.layout().addWidget(self.curves, 3)
-        self.layout().addWidget(self.preview, 2)
+        self.layout().addWidget(self.curves, 1)
+        self.layout().addWidget(self.preview, 1)
 
     def _connect(self) -> None:
         self.form.series_given.connect(self._ask_series)
@@ -147,8 +150,8 @@ class TrainingDock(QWidget):
         window.addDockWidget(area, dock)
         for other in there[:1]:
             window.tabifyDockWidget(other, dock)
-        window.resizeDocks([dock], [HEIGHT], Qt.Orientation.Vertical)
-        QTimer.singleShot(0, dock.raise_)
+        dock.raise_()
+        QTimer.singleShot(0, lambda: window.resizeDocks([dock], [HEIGHT], Qt.Orientation.Vertical))
 
     # --------------------------------------------------------------------------------------------- commands
 

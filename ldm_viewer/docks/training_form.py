@@ -10,8 +10,17 @@ from typing import Any
 from magicgui import widgets
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QFileDialog,
+    QFrame,
+    QGroupBox,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from engine.dataset import split
 from engine.formats import format_of
@@ -40,6 +49,8 @@ class TrainingForm(QWidget):
         super().__init__()
         self.recipe: Recipe = RECIPES[DEFAULT]
         self.trajectory: Trajectory | None = None
+        self.parts: dict[str, widgets.Container] = {}  # forms of the recipe's parts, once they were looked at
+        self._formed: dict[str, Any] = {}  # what they show
         self._make()
         self._lay_out()
         self._connect()
@@ -88,14 +99,22 @@ class TrainingForm(QWidget):
         self.form = widgets.Container(widgets=rows, labels=True)
         self.form.margins = (0, 0, 0, 0)
         self.info.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        for number in self.grid:
+            number.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+            number.native.setMinimumWidth(40)
         for button, width in ((self.file, 56), (self.series, 66), (self.browse, 30)):
             button.native.setMaximumWidth(width)
-        self.advanced = QCollapsible("Advanced")
-        self.advanced.layout().setContentsMargins(0, 0, 0, 0)
+        self.advanced = QToolButton(text="Advanced", checkable=True, toolTip="Every field of the recipe")
+        self.advanced.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.advanced.setArrowType(Qt.ArrowType.RightArrow)
+        self.advanced.setAutoRaise(True)
+        self.folded = QWidget(visible=False)
+        self.folded.setLayout(QVBoxLayout())
+        self.folded.layout().setContentsMargins(0, 0, 0, 0)
         inner = QWidget()
         inner.setLayout(QVBoxLayout())
-        inner.layout().setContentsMargins(0, 0, 6, 0)
-        for part in (self.form.native, self.advanced):
+        inner.layout().setContentsMargins(0, 0, 8, 0)
+        for part in (self.form.native, self.advanced, self.folded):
             inner.layout().addWidget(part)
         inner.layout().addStretch()
         area = QScrollArea(widgetResizable=True)
@@ -115,7 +134,7 @@ class TrainingForm(QWidget):
         for number in (*self.grid, self.stride):
             number.changed.connect(self._on_data)
         self.budget.changed.connect(self._on_budget)
-        self.advanced.toggled.connect(lambda opened: opened and self._fill_advanced())
+        self.advanced.toggled.connect(self._fold)
 
     # ------------------------------------------------------------------------------------------------- data
 
@@ -184,26 +203,39 @@ class TrainingForm(QWidget):
             with number.changed.blocked():
                 number.value = value
         dt = None if self.trajectory is None else self.trajectory.dt_fs
-        self.step_fs.value = "" if dt is None else f"steps of {dt * data.stride:g} fs"
-        if self.advanced.isExpanded():
+        self.step_fs.value = "" if dt is None else f"Δτ = {dt * data.stride:g} fs"
+        if self.advanced.isChecked():
+            self._fill_advanced()
+
+    def _fold(self, opened: bool) -> None:
+        self.advanced.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
+        self.folded.setVisible(opened)
+        if opened:
             self._fill_advanced()
 
     def _fill_advanced(self) -> None:
-        """A form for every part of the recipe, made when it is looked at."""
-        holder = QWidget()
-        holder.setLayout(QVBoxLayout())
-        holder.layout().setContentsMargins(0, 0, 0, 0)
+        """A form for every part of the recipe, made when it is looked at, and again when the part changes."""
         for name, part in vars(self.recipe).items():
-            if is_dataclass(part):
-                form = form_of(part, self._changer(name), IN_SIGHT.get(name, ()))
-                title = widgets.Label(value=f"<b>{name}</b>", tooltip=type(part).__doc__)
-                holder.layout().addWidget(title.native)
-                holder.layout().addWidget(form.native)
-        self.advanced.setContent(holder)
+            if not is_dataclass(part) or self._formed.get(name) == part:
+                continue
+            former = self.parts[name].native.parent() if name in self.parts else None
+            self._formed[name] = part
+            self.parts[name] = form_of(part, self._changer(name), IN_SIGHT.get(name, ()))
+            box = QGroupBox(name)
+            box.setToolTip(type(part).__doc__)
+            box.setLayout(QVBoxLayout())
+            box.layout().setContentsMargins(4, 4, 4, 4)
+            box.layout().addWidget(self.parts[name].native)
+            if former is None:
+                self.folded.layout().addWidget(box)
+            else:
+                self.folded.layout().replaceWidget(former, box)
+                former.deleteLater()
 
     def _changer(self, name: str) -> Callable[[Any], None]:
         def change(part: Any) -> None:
             self.recipe = replace(self.recipe, **{name: part})
+            self._formed[name] = part
 
         return change
 

@@ -40,7 +40,7 @@ QUANTITIES = {
     "learning rate": ("Learning rate", "learning rate", ("lr",)),
     "speed": ("Speed of training", "samples per second", ("samples_per_s",)),
 }
-PICTURE = 92  # pixels high
+PICTURE = 84  # pixels high
 
 
 class TrainingCurves(CurveDock):
