@@ -194,8 +194,10 @@ def movie(
     size: str = "1080p",
     every: int = 1,
     member: int = 0,
+    surface: Literal["turn", "time", "both"] | None = None,
+    levels: str = "",
 ) -> None:
-    """Film truth | forecast | difference of two trajectory files.
+    """Film slices of truth | forecast | difference of two trajectory files, or their isosurfaces.
 
     Args:
         truth: trajectory file of the simulation.
@@ -210,12 +212,41 @@ def movie(
         size: 1080p, 4K, square, 720p, or pixels such as 1280x720, even.
         every: film every n-th frame.
         member: member, if the forecast is an ensemble.
+        surface: film isosurfaces: turn the camera round the first frame, play through time, or both.
+        levels: of the isosurfaces in e/Å³, such as "0.06 0.10"; without them two by themselves.
     """
     from ldm_viewer.movie import Shot, parse_size
-    from training.movie import run
+    from training.movie import run, run_surface
 
+    if surface is not None:
+        look = {"levels": levels, "title": title, "size": parse_size(size), "fps": fps}
+        run_surface(truth, forecast, out, surface, look, show=show, every=every, member=member)
+        return
     shot = Shot(show, plane, position, strip, title, None, parse_size(size), fps)
     run(truth, forecast, out, shot, every=every, member=member)
+
+
+def page(
+    truth: tyro.conf.Positional[Path],
+    forecast: tyro.conf.Positional[Path],
+    out: Out,
+    title: str = "",
+    every: int = 1,
+    member: int = 0,
+) -> None:
+    """Write two trajectory files as one HTML page: slices with a slider, curves, an isosurface; no network.
+
+    Args:
+        truth: trajectory file of the simulation.
+        forecast: trajectory file written by `ldm rollout`.
+        out: page to write: .html.
+        title: words above; without them system, emulator and file.
+        every: show every n-th frame.
+        member: member, if the forecast is an ensemble.
+    """
+    from training.movie import run_page
+
+    run_page(truth, forecast, out, title=title, every=every, member=member)
 
 
 def demo(out: Out = Path("demo"), headless: bool = False) -> None:
@@ -301,6 +332,7 @@ COMMANDS = {
     "rollout": rollout,
     "evaluate": evaluate,
     "movie": movie,
+    "page": page,
     "view": view,
     "demo": demo,
 }

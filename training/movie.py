@@ -1,30 +1,27 @@
-"""`ldm movie`: truth and forecast, two trajectory files, over the time that both cover."""
+"""`ldm movie` and `ldm page`: truth and forecast, two trajectory files, over the time that both cover."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from engine.trajectory import Trajectory
 
 if TYPE_CHECKING:
+    from ldm_viewer.encoder import Progress
     from ldm_viewer.footage import Footage
     from ldm_viewer.movie import Shot
 
 
 def run(
-    truth: Path,
-    forecast: Path,
-    out: Path,
-    shot: Shot | None = None,
-    *,
-    every: int = 1,
-    member: int | None = 0,
+    truth: Path, forecast: Path, out: Path, shot: Shot | None = None, *, every: int = 1, member: int = 0
 ) -> Path:
-    """Write a movie with a frame at every time of the file with the finer step; the other one is splined.
+    """Write a slice movie with a frame at every time of the file with the finer step; the other is splined.
 
     ValueError where the files have no time in common.
     """
@@ -32,12 +29,50 @@ def run(
 
     footage, about = open_footage(truth, forecast, every=every, member=member)
     shot = shot or Shot()
-    with tqdm(total=len(footage), unit="frame", desc="movie") as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.update(done - bar.n)
-
+    with _bar("movie") as progress:
         return slice_movie(out, footage, shot if shot.title else replace(shot, title=about), progress)
+
+
+def run_surface(
+    truth: Path,
+    forecast: Path,
+    out: Path,
+    motion: str,
+    look: dict[str, Any],
+    *,
+    show: tuple[str, ...],
+    every: int = 1,
+    member: int = 0,
+) -> Path:
+    """Write a movie of isosurfaces: `motion` is turn, time or both; `look` are fields of a `Ride`.
+
+    Of the difference where `show` is that alone. Through time it goes by the forecast's own frames.
+    """
+    from ldm_viewer.frames import shared_limits
+    from ldm_viewer.scene import BOTH, DIFFERENCE
+    from ldm_viewer.state import State
+    from ldm_viewer.turntable import TIME, TURN, TURN_AND_TIME, Ride, surface_movie
+
+    footage, about = open_footage(truth, forecast, every=every, member=member, smooth=False)
+    both = {"truth": footage.truth, "forecast": footage.forecast, "film": footage.forecast}
+    state = State(trajectory=Trajectory(truth), time_fs=float(footage.times_fs[0]), **both)
+    motions = {"turn": TURN, "time": TIME, "both": TURN_AND_TIME}
+    what = DIFFERENCE if show == (DIFFERENCE,) else BOTH
+    look = look | {"title": look.get("title") or about, "limits": shared_limits(footage.truth)}
+    ride = Ride(motion=motions[motion], what=what, **look)
+    with _bar("movie") as progress:
+        return surface_movie(out, state, footage.times_fs, ride, footage.zero_fs, progress)
+
+
+def run_page(
+    truth: Path, forecast: Path, out: Path, *, title: str = "", every: int = 1, member: int = 0
+) -> Path:
+    """Write the page at the forecast's own times."""
+    from ldm_viewer.page import write_page
+
+    footage, about = open_footage(truth, forecast, every=every, member=member, smooth=False)
+    with _bar("page") as progress:
+        return write_page(out, footage, title=title or about, progress=progress)
 
 
 def open_footage(
@@ -58,6 +93,18 @@ def open_footage(
         footage,
         f"{made.formula}: {made.parameters.get('emulator', forecast.stem)} beside {real.path.stem}",
     )
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    """A progress bar, as what writers call after each frame."""
+    with tqdm(unit="frame", desc=name) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
 
 
 def _span(trajectory: Trajectory) -> str:
