@@ -14,6 +14,7 @@ from engine.corrections import Corrections
 from engine.diffusion import Denoiser, ReverseChain, Schedule, denoising_loss, scripted
 from engine.edm import SpatialDenoiser
 from engine.losses import scaled_jsd
+from engine.propagator import Propagator
 from engine.recipes import Recipe
 from engine.spatial import SpatialAutoencoder, SpatialConfig
 from engine.spectral import SpectralAutoencoder, SpectralConfig
@@ -30,7 +31,8 @@ class Stage:
     """A part of a training: which parameters move, on what loss of how many pairs.
 
     `losses(model, data, index, draws)` are those of the pairs at `index`; `prepare(model, training)` runs
-    once before the first step. A `cached` stage sees each state as the latent that `data.latents` holds.
+    once before the first step, `settle` on the averaged weights whenever they are kept. A `cached` stage sees
+    each state as the latent that `data.latents` holds.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Stage:
     losses: Callable[[Dynamics, Dataset, Tensor, torch.Generator], Losses]
     prepare: Callable[[Dynamics, Dataset], None]
     cached: bool = False
+    settle: Callable[[Dynamics, Dataset], None] = lambda model, training: None
 
 
 class Dynamics(nn.Module):
@@ -175,9 +178,9 @@ class SpatialDynamics(Dynamics):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         waves = isinstance(recipe.autoencoder, SpectralConfig)
-        kind = SpectralAutoencoder if waves else SpatialAutoencoder
-        self.autoencoder = kind(recipe.autoencoder, recipe.data.grid)
-        self.denoiser = SpatialDenoiser(recipe.diffusion, recipe.autoencoder.latent, recipe.data.window)
+        encoder, step = (SpectralAutoencoder, Propagator) if waves else (SpatialAutoencoder, SpatialDenoiser)
+        self.autoencoder = encoder(recipe.autoencoder, recipe.data.grid)
+        self.denoiser = step(recipe.diffusion, recipe.autoencoder.latent, recipe.data.window)
         self.corrections = Corrections(recipe.corrections) if waves else nn.Identity()
 
     def stages(self) -> tuple[Stage, ...]:
@@ -199,6 +202,7 @@ class SpatialDynamics(Dynamics):
         dream = Stage(
             *("latent", settings.latent_steps, settings.latent_pairs, settings.precision),
             *(self.denoiser.parameters, forecast, _fit_line),
+            settle=_fit_color,
         )
         return (learn, dream) if any(True for _ in self.autoencoder.parameters()) else (dream,)
 
@@ -232,18 +236,25 @@ class SpatialDynamics(Dynamics):
         mix = config.condition_mix * shares[1]
         past = (past + mix * past.roll(1, 0)) / (1 + mix.square()).sqrt()
         past = past + config.condition_noise * shares[0] * normal(*past.shape)
-        sigma = self.denoiser.noise_levels(len(past), generator).to(past)
-        loss = self.denoiser.loss(past, following, normal(*following.shape), sigma)
-        return {"loss": loss, "denoising": loss}
+        loss = self.denoiser.loss(past, following, generator)
+        return {"loss": loss / (1 + own) ** 2}  # what its own steps have lost cannot be won back
+
+    def latents(self, chains: Tensor) -> Tensor:
+        """Latents (n, B, C, …) of states (n, B, 2, Nx, Ny, Nz), in float32."""
+        return self.autoencoder.encode(chains.flatten(0, 1)).float().unflatten(0, chains.shape[:2])
 
     def split(self, chains: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (B, window · C, …) of all states but the last, newest first, and (B, C, …) of the last."""
-        latents = self.autoencoder.encode(chains.flatten(0, 1)).float().unflatten(0, chains.shape[:2])
+        latents = self.latents(chains)
         return torch.cat(tuple(latents[:-1].flip(0)), dim=1), latents[-1]
 
     def encode(self, states: Tensor) -> Tensor:
-        """Latents (B, window · C, …) of states (B, 2·window, Nx, Ny, Nz), the newest first."""
-        return torch.cat([self.autoencoder.encode(s) for s in states.split(2, dim=1)], dim=1)
+        """Latents (B, (window + memory) · C, …) of states (B, 2·window, Nx, Ny, Nz), the newest first.
+
+        Behind those of the states stands the noise of the steps before, zero where there was none.
+        """
+        past = [self.autoencoder.encode(s) for s in states.split(2, dim=1)]
+        return torch.cat(past + [torch.zeros_like(past[0])] * self.denoiser.memory_states, dim=1)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Newest states (B, 2, Nx, Ny, Nz) of latents (B, window · C, …)."""
@@ -254,9 +265,17 @@ class SpatialDynamics(Dynamics):
         return (self.recipe.autoencoder.latent, *latent_shape[1:])
 
     def advance(self, latents: Tensor, noise: Tensor) -> Tensor:
-        """The next latent joins, the oldest leaves: (K, window · C, …) → the same."""
-        following = self.corrections(self.denoiser.sample(latents, noise))
-        return torch.cat([following, latents], dim=1)[:, : latents.shape[1]]
+        """The next latent joins, the oldest leaves, and so with the noise: (K, …) → the same shape.
+
+        Latents without a memory, (K, window · C, …), stay so: their noise is new at every step.
+        """
+        width = self.recipe.data.window * self.recipe.autoencoder.latent
+        past, before = latents[:, :width], latents[:, width:]
+        if before.shape[1]:
+            noise = self.denoiser.remember(noise, before)
+        following = self.corrections(self.denoiser.sample(past, noise))
+        past = torch.cat([following, past], dim=1)[:, :width]
+        return torch.cat([past, torch.cat([noise, before], dim=1)[:, : before.shape[1]]], dim=1)
 
 
 def build(recipe: Recipe) -> Dynamics:
@@ -278,14 +297,22 @@ FITTED = 512
 """Chains that the linear parts are fitted to: 1e5 patches for 1e4 numbers."""
 
 
-def _some_chains(model: SpatialDynamics, data: Dataset) -> Iterator[Tensor]:
+def _some_chains(model: SpatialDynamics, data: Dataset, number: int = FITTED) -> Iterator[Tensor]:
     draws = torch.Generator().manual_seed(model.recipe.training.seed)
-    for index in torch.linspace(0, data.chains_total - 1, FITTED).long().split(64):
+    for index in torch.linspace(0, data.chains_total - 1, number).long().split(64):
         yield _chains(model, data, index, draws)
 
 
 def _fit_basis(model: SpatialDynamics, data: Dataset) -> None:
     model.autoencoder.fit(torch.cat([chains[0] for chains in _some_chains(model, data)]))
+
+
+@torch.no_grad()
+def _fit_color(model: SpatialDynamics, data: Dataset) -> None:
+    if isinstance(model.denoiser, Propagator):
+        needed = model.recipe.data.window + 3
+        parts = [model.latents(chains[:needed]) for chains in _some_chains(model, data, number=64)]
+        model.denoiser.settle(torch.cat(parts, dim=1))
 
 
 @torch.no_grad()

@@ -10,28 +10,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from engine.diffusion import time_embedding
 from engine.layers import conv
-from engine.spectral import SpectralNet
+from engine.propagator import LinearForecast
 
 
 @dataclass(frozen=True)
 class EDMConfig:
     """Denoiser of a latent field and its sampler."""
 
-    network: Literal["conv", "spectral"] = "conv"
-    """3³ convolutions of a latent of patches, or isotropic spectral ones of a latent of plane waves."""
     width: int = 128
     """Channels of the convolutions."""
     blocks: int = 3
-    """Residual blocks of two 3³ convolutions, which see a whole cell of 6³ patches, or of a spectral one."""
-    knots: int = 16
-    """Values of |q| between which a spectral convolution is interpolated."""
+    """Residual blocks of two 3³ convolutions, which see a whole cell of 6³ patches."""
     embedding: int = 64
     """Dimensions of the embedding of ln σ."""
     log_mean: float = -0.4
@@ -54,8 +49,11 @@ class EDMConfig:
     """Last noise level before none."""
     steps: int = 5
     """Evaluations of the network per forecast step."""
-    inflation: float = 1.0
-    """How much farther from the first evaluation's mean than sampled: 1 leaves the samples alone."""
+
+    @property
+    def ahead(self) -> int:
+        """States after the next that training needs."""
+        return self.unroll
 
 
 class Block(nn.Module):
@@ -96,52 +94,37 @@ class ConvNet(nn.Module):
             return self.last(nn.functional.silu(hidden.float()))
 
 
-class SpatialDenoiser(nn.Module):
+class SpatialDenoiser(LinearForecast):
     """D_θ(x; σ, past): x without its noise, from a network over noisy x and the past latents."""
 
+    memory_states = 0
+    """Noise fields of the steps before that the next one depends on."""
+
     def __init__(self, config: EDMConfig, latent: int, window: int) -> None:
-        super().__init__()
+        super().__init__(latent, window)
         self.config = config
-        self.register_buffer("line", torch.zeros(latent, window * latent))
-        self.register_buffer("spread", torch.ones(latent, 1, 1, 1))
         self.embed = nn.Sequential(nn.Linear(config.embedding, config.embedding), nn.SiLU())
         shape = ((window + 1) * latent, latent, config.width, config.blocks, config.embedding)
-        self.network = SpectralNet(*shape, config.knots) if config.network == "spectral" else ConvNet(*shape)
+        self.network = ConvNet(*shape)
 
     @torch.no_grad()
     def fit(self, past: Tensor, following: Tensor) -> None:
-        """Set A to the least-squares forecast of `following` from `past`, and s to what it leaves.
-
-        s is one number for the channels of a patch, which share one unit, and one each for density and rate.
-        """
-        inputs, changes = (
-            x.movedim(1, -1).flatten(0, -2).double()
-            for x in (past, following - past[:, : following.shape[1]])
-        )
-        self.line.copy_(torch.linalg.lstsq(inputs, changes).solution.T)
-        square = (following - self.straight(past)).square().mean((0, 2, 3, 4))
-        self.spread[:] = (
-            (square if self.config.network == "spectral" else square.mean()).sqrt().view(-1, 1, 1, 1)
-        )
-
-    def straight(self, past: Tensor) -> Tensor:
-        """The linear forecast z(τ) + A·[z(τ), z(τ − Δτ), …], (B, window · C, …) → (B, C, …), in float32."""
-        with torch.autocast(past.device.type, enabled=False):
-            past = past.float()
-            return past[:, : len(self.line)] + torch.einsum("kc,bcxyz->bkxyz", self.line, past)
+        """As a linear forecast, with one deviation for the numbers of a patch, which share one unit."""
+        super().fit(past, following)
+        self.spread[:] = self.spread.square().mean().sqrt()
 
     def forward(self, noisy: Tensor, sigma: Tensor, past: Tensor) -> Tensor:
         """Denoise x + σn (B, C, …) at σ (B,); preconditioned for σ_data = 1 (Karras, eq. 7)."""
         wide = sigma.view(-1, 1, 1, 1, 1)
-        norm, latent = 1 + wide.square(), noisy.shape[1]
+        norm = 1 + wide.square()
         level = self.embed(time_embedding(250 * (sigma.log() / 4 + 1), self.config.embedding).to(noisy))
-        # older states as differences from the newest: what they tell is small beside the states themselves
-        older = [(z - past[:, :latent]) / self.spread for z in past.split(latent, dim=1)[1:]]
-        out = self.network(torch.cat([noisy * norm.rsqrt(), past[:, :latent], *older], dim=1), level)
+        out = self.network(torch.cat([noisy * norm.rsqrt(), self.inputs(past)], dim=1), level)
         return noisy / norm + wide * norm.rsqrt() * out
 
-    def loss(self, past: Tensor, following: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    def loss(self, past: Tensor, following: Tensor, generator: torch.Generator) -> Tensor:
         """E λ(σ)‖D_θ(x + σn) − x‖² with λ = (1 + σ²)/σ², so that every σ counts alike (Karras, eq. 8)."""
+        sigma = self.noise_levels(len(past), generator).to(past)
+        noise = torch.randn(following.shape, generator=generator).to(past)
         wide, x = sigma.view(-1, 1, 1, 1, 1), (following - self.straight(past)) / self.spread
         error = self(x + wide * noise, sigma, past) - x
         return (error.square() * (1 + wide.square()) / wide.square()).mean()
@@ -172,14 +155,13 @@ class SpatialDenoiser(nn.Module):
         extrapolated from the last two.
         """
         levels = self.levels()
-        x, before, mean = levels[0] * noise, None, None
+        x, before = levels[0] * noise, None
         for i, (sigma, following) in enumerate(zip(levels, levels[1:], strict=False)):
             predicted = self(x, x.new_full((len(x),), sigma), past)
-            mean = predicted if mean is None else mean  # at the largest σ, noise tells nothing of x
             target = predicted
             if before is not None and following > 0:
                 ratio = math.log(levels[i - 1] / sigma) / math.log(sigma / following)
                 target = predicted + (predicted - before) / (2 * ratio)
             x = (following / sigma) * x + (1 - following / sigma) * target
             before = predicted
-        return mean + self.config.inflation * (x - mean)
+        return x

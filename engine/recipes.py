@@ -16,6 +16,7 @@ from engine.corrections import CorrectionsConfig
 from engine.diffusion import DiffusionConfig
 from engine.edm import EDMConfig
 from engine.losses import LossConfig
+from engine.propagator import PropagatorConfig
 from engine.spatial import SpatialConfig
 from engine.spectral import SpectralConfig
 
@@ -84,7 +85,7 @@ class Recipe:
     name: str
     data: DataConfig = field(default_factory=DataConfig)
     autoencoder: PooledConfig | SpatialConfig | SpectralConfig = field(default_factory=PooledConfig)
-    diffusion: DiffusionConfig | EDMConfig = field(default_factory=DiffusionConfig)
+    diffusion: DiffusionConfig | EDMConfig | PropagatorConfig = field(default_factory=DiffusionConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     corrections: CorrectionsConfig = field(default_factory=CorrectionsConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -95,22 +96,12 @@ SPECTRAL = Recipe(
     "spectral",
     data=DataConfig(stride=5, symmetries=True),
     autoencoder=SpectralConfig(),
-    diffusion=EDMConfig(
-        network="spectral",
-        width=64,
-        blocks=3,
-        log_mean=-0.3,
-        condition_noise=0.01,
-        unroll=2,
-        sigma_max=4.0,
-        steps=3,
-        inflation=1.5,
-    ),
+    diffusion=PropagatorConfig(),
     loss=LossConfig(sjsd=0.0),
     training=TrainingConfig(
         joint_steps=0,
-        latent_steps=14000,
-        latent_pairs=4,
+        latent_steps=13000,
+        latent_pairs=3,
         learning_rate=2e-3,
         weight_decay=1e-3,
         ema=0.998,
@@ -146,7 +137,9 @@ _CONVERTER = Converter(forbid_extra_keys=True)
 configure_tagged_union(
     PooledConfig | SpatialConfig | SpectralConfig, _CONVERTER, tag_name="kind", default=PooledConfig
 )
-configure_tagged_union(DiffusionConfig | EDMConfig, _CONVERTER, tag_name="kind", default=DiffusionConfig)
+configure_tagged_union(
+    DiffusionConfig | EDMConfig | PropagatorConfig, _CONVERTER, tag_name="kind", default=DiffusionConfig
+)
 
 
 def to_dict(recipe: Recipe) -> dict:

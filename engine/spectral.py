@@ -1,8 +1,8 @@
-"""A latent of plane waves, and a denoiser that commutes with every motion of the crystal.
+"""A latent of plane waves, and a network that commutes with every motion of the crystal.
 
 The latent is the density itself, in ρ and not in ln ρ, since it is ρ that is band-limited, with its rate,
 on a coarser grid by Fourier resampling: (B, 2, N³) → (B, 2, n³). Nothing is learnt there, and any translation
-of the state, also by a part of a voxel, is the same translation of the latent. The denoiser's convolutions
+of the state, also by a part of a voxel, is the same translation of the latent. The network's convolutions
 depend on |q| alone: rotations and reflections come for free, and so does any other cell of the same spacing.
 """
 
@@ -118,30 +118,24 @@ def resample(fields: Tensor, grid: tuple[int, ...]) -> Tensor:
 
 
 class SpectralBlock(nn.Module):
-    """x + V[a ⊙ SiLU((1 + m) b + c)], (a, b) = U·(K * x), with m and c from the embedded noise level.
+    """x + V[a ⊙ SiLU(b)], (a, b) = U·(K * x).
 
     Products of isotropic convolutions are enough for forces between pairs: ∇ρ·∇φ is a sum of such. Starts as
     the identity.
     """
 
-    def __init__(self, width: int, embedding: int, knots: int) -> None:
+    def __init__(self, width: int, knots: int) -> None:
         super().__init__()
         self.filter = RadialFilter(width, knots)
         self.mix = nn.Linear(2 * width, 2 * width)
         self.out = nn.Linear(width, width, bias=False)  # the next block's and the last bias do for it
-        self.modulate = nn.Linear(embedding, 2 * width)
-        for parameter in (self.out.weight, self.modulate.weight, self.modulate.bias):
-            nn.init.zeros_(parameter)
+        nn.init.zeros_(self.out.weight)
 
-    def forward(self, x: Tensor, level: Tensor, hats: Tensor) -> Tensor:
-        """(B, width, …), (B, embedding) → (B, width, …)."""
-        gain, bias = self.modulate(level).unsqueeze(-1).chunk(2, dim=1)
-        gain = torch.cat([torch.ones_like(gain), 1 + gain], dim=1)
-        bias = gain * self.mix.bias.view(-1, 1) + torch.cat([torch.zeros_like(bias), bias], dim=1)
-        mixed = torch.baddbmm(bias, gain * self.mix.weight, self.filter(x, hats).flatten(2))
-        value, gate = mixed.chunk(2, dim=1)
-        weight = self.out.weight.expand(len(x), -1, -1)
-        return torch.baddbmm(x.flatten(2), weight, value * nn.functional.silu(gate)).view_as(x)
+    def forward(self, x: Tensor, hats: Tensor) -> Tensor:
+        """(B, width, …) → (B, width, …); `hats` as in `RadialFilter`."""
+        value, gate = pointwise(self.mix, self.filter(x, hats)).chunk(2, dim=1)
+        inner = (value * nn.functional.silu(gate)).flatten(2)
+        return torch.baddbmm(x.flatten(2), self.out.weight.expand(len(x), -1, -1), inner).view_as(x)
 
 
 def pointwise(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -154,14 +148,12 @@ def pointwise(layer: nn.Linear, x: Tensor) -> Tensor:
 class SpectralNet(nn.Module):
     """Blocks of isotropic spectral convolutions and pointwise products, (B, inputs, …) → (B, outputs, …)."""
 
-    def __init__(
-        self, inputs: int, outputs: int, width: int, blocks: int, embedding: int, knots: int
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, width: int, blocks: int, knots: int) -> None:
         super().__init__()
         self.knots = knots
         self.register_buffer("voxel", torch.eye(3))
         self.first = nn.Linear(inputs, width)
-        self.blocks = nn.ModuleList(SpectralBlock(width, embedding, knots) for _ in range(blocks))
+        self.blocks = nn.ModuleList(SpectralBlock(width, knots) for _ in range(blocks))
         self.last = nn.Linear(width, outputs)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -174,11 +166,10 @@ class SpectralNet(nn.Module):
             self._hats[key] = hat_functions(grid, self.voxel, self.knots).to(self.voxel.device)
         return self._hats[key]
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        """(B, inputs, …), (B, embedding) → (B, outputs, …), in float32: FFTs know no shorter numbers."""
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, …) → (B, outputs, …), in float32: FFTs know no shorter numbers."""
         with torch.autocast(x.device.type, enabled=False):
-            hats, level = self.hats(tuple(x.shape[2:])), level.float()
-            hidden = pointwise(self.first, x.float())
+            hats, hidden = self.hats(tuple(x.shape[2:])), pointwise(self.first, x.float())
             for block in self.blocks:
-                hidden = block(hidden, level, hats)
+                hidden = block(hidden, hats)
             return pointwise(self.last, hidden)

@@ -31,6 +31,8 @@ from engine.runstate import Log, load_state, pack_moments, save_state, unpack_mo
 from engine.trajectory import Trajectory
 
 WARMUP = 200
+PATIENCE = 20
+"""Steps in a row that may be left out for gradients that are not finite."""
 VALIDATION_BATCHES = 4
 SAFE_S = 45.0
 """Between two states that a killed run resumes from: not more than a minute is lost, with a step to spare."""
@@ -102,7 +104,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         parts = split(trajectory.resampled(recipe.data.grid), recipe.data)
         self.normaliser = LogNormal.fit(parts.train.blocks(64), trajectory.dt_fs)
-        steps = recipe.data.window + getattr(recipe.diffusion, "unroll", 0)
+        steps = recipe.data.window + getattr(recipe.diffusion, "ahead", 0)
         how = (self.normaliser, recipe.data.stride, recipe.data.symmetries, steps)
         self.training = Dataset(parts.train, *how)
         enough = len(parts.validation) > recipe.data.stride * steps + 2
@@ -116,6 +118,7 @@ class Run:
         self.stages = self.model.stages()
         self.stage, self.step, self.best, self.seconds = 0, 0, math.inf, 0.0
         self.moments: dict[str, Tensor] = {}
+        self.skipped = 0
         load_state(self)
         self.log = Log(folder / "log.csv", self.steps_done)
 
@@ -191,8 +194,17 @@ class Run:
             losses = stage.losses(model, self.training, index, draws)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses["loss"])
-        self.fabric.clip_gradients(model, self.optimizer, max_norm=settings.clip, error_if_nonfinite=True)
-        self.optimizer.step()
+        clip = {"max_norm": settings.clip, "error_if_nonfinite": False}
+        if self.fabric.clip_gradients(model, self.optimizer, **clip).isfinite():
+            self.optimizer.step()
+            self.skipped = 0
+        else:  # one batch out of thousands may overflow: its step is left out
+            self.skipped += 1
+            if self.skipped == PATIENCE:
+                raise ValueError(
+                    f"the last {PATIENCE} steps had gradients that are not finite: training cannot go "
+                    f"on; a learning rate below {settings.learning_rate:g} may help"
+                )
         self.ema.update_parameters(self.model)
         return {name: value.detach() for name, value in losses.items()}, rate
 
@@ -248,6 +260,7 @@ class Run:
             "losses": {"training": training, "validation": validation},
             "training": where | {"hardware": describe_hardware(self.fabric.device), "code": code_version()},
         }
+        stage.settle(self.ema.module, self.training)
         save_emulator(self.folder, self.ema.module, self.normaliser, card)
 
 

@@ -8,9 +8,10 @@ import torch
 
 from engine import symmetry
 from engine.corrections import Corrections, CorrectionsConfig
-from engine.edm import EDMConfig, SpatialDenoiser
+from engine.dynamics import build
 from engine.emulator import Emulator
 from engine.normalise import LogNormal
+from engine.propagator import Propagator, PropagatorConfig
 from engine.radial import Closure, hat_functions
 from engine.recipes import RECIPES, DataConfig, TrainingConfig, from_dict, to_dict
 from engine.resample import fourier_resample
@@ -25,7 +26,7 @@ TINY = replace(
     name="tiny-spectral",
     data=DataConfig(grid=(12, 12, 12), stride=3, symmetries=True),
     autoencoder=SpectralConfig(grid=(8, 8, 8)),
-    diffusion=EDMConfig(network="spectral", width=6, blocks=1, embedding=8, knots=5),
+    diffusion=PropagatorConfig(width=6, blocks=1, knots=5),
     training=TrainingConfig(
         joint_steps=0, latent_steps=6, latent_pairs=4, log_every=1, checkpoint_every=3, precision="32-true"
     ),
@@ -37,9 +38,9 @@ def lithium(frames=40):
     return Trajectory(sample_path("li32_train.h5"))[:frames]
 
 
-def net(inputs=4, outputs=2):
+def net(inputs=2, outputs=2):
     torch.manual_seed(2)
-    network = SpectralNet(inputs, outputs, width=6, blocks=2, embedding=8, knots=5)
+    network = SpectralNet(inputs, outputs, width=6, blocks=2, knots=5)
     for weight in network.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     network.voxel.copy_(VOXEL)
@@ -132,26 +133,102 @@ def test_knots_share_every_wave():
 
 
 def test_the_network_commutes_with_all_48_symmetries_and_with_translations():
-    network, level = net(), torch.randn(1, 8)
-    x = torch.randn(1, 4, 8, 8, 8)
-    out = network(x, level)
+    network = net()
+    x = torch.randn(1, 2, 8, 8, 8)
+    out = network(x)
     for operation in symmetry.operations(np.eye(3), (8, 8, 8))[::7]:
-        turned = network(symmetry.apply(x, operation, (1, 2, 3)), level)
+        turned = network(symmetry.apply(x, operation, (1, 2, 3)))
         assert torch.allclose(turned, symmetry.apply(out, operation, (1, 2, 3)), atol=1e-4)
 
 
 def test_the_network_is_indifferent_to_how_often_the_cell_is_repeated():
-    network, level, x = net(), torch.randn(1, 8), torch.randn(1, 4, 6, 6, 6)
-    twice = network(x.repeat(1, 1, 1, 2, 1), level)
-    assert torch.allclose(twice, network(x, level).repeat(1, 1, 1, 2, 1), atol=1e-4)
+    network, x = net(), torch.randn(1, 2, 6, 6, 6)
+    twice = network(x.repeat(1, 1, 1, 2, 1))
+    assert torch.allclose(twice, network(x).repeat(1, 1, 1, 2, 1), atol=1e-4)
+
+
+def propagator(inflation=1.0):
+    torch.manual_seed(3)
+    module = Propagator(replace(TINY.diffusion, inflation=inflation), 2, 1)
+    module.network = net()
+    return module.eval().requires_grad_(False)
 
 
 def test_the_remainders_scale_is_one_for_each_channel():
-    denoiser = SpatialDenoiser(TINY.diffusion, 2, 1)
+    module, past = propagator(), torch.randn(32, 2, 6, 6, 6)
     noise = torch.tensor([0.1, 0.5]).view(2, 1, 1, 1)
-    past = torch.randn(32, 2, 6, 6, 6)
-    denoiser.fit(past, past.flip(1) + noise * torch.randn_like(past))
-    assert denoiser.spread.flatten().tolist() == pytest.approx([0.1, 0.5], rel=0.05)
+    module.fit(past, past.flip(1) + noise * torch.randn_like(past))
+    assert module.spread.flatten().tolist() == pytest.approx([0.1, 0.5], rel=0.05)
+
+
+def colored_remainder(grid, generator):
+    """Noise whose two channels hang together, and whose waves fade with |q|."""
+    white = torch.randn(64, 2, *grid, generator=generator)
+    mixed = torch.stack([white[:, 0], 0.6 * white[:, 0] + 0.8 * white[:, 1]], dim=1)
+    hats = hat_functions(grid, VOXEL, 5)
+    kernel = (torch.tensor([1.0, 0.8, 0.5, 0.2, 0.1]) @ hats.flatten(1)).view(grid)
+    return torch.fft.ifftn(torch.fft.fftn(mixed, dim=(2, 3, 4)) * kernel, dim=(2, 3, 4)).real
+
+
+def test_the_noise_has_the_colour_of_what_the_forecast_leaves():
+    """Covariance of the channels, and power at every wave, to the error of their estimate."""
+    module, draws, grid = propagator(), torch.Generator().manual_seed(4), (8, 8, 8)
+    chain, lefts = [torch.randn(64, 2, *grid, generator=draws)], []
+    for _ in range(3):
+        lefts.append(colored_remainder(grid, draws))
+        chain.append(module(chain[-1]) + lefts[-1])
+    module.settle(torch.stack(chain))
+    assert module.memory.abs().max() < 0.3  # every remainder was a new one
+    past, left = chain[0], torch.cat(lefts)
+    noise = torch.randn(64, 2, *grid, generator=draws)
+    drawn = module.sample(past, noise) - module(past)
+    for x, y in ((0, 0), (0, 1), (1, 1)):
+        wanted, got = ((a[:, x] * a[:, y]).mean().item() for a in (left, drawn))
+        assert got == pytest.approx(wanted, rel=0.05)
+    power = [torch.fft.fftn(a[:, 0], dim=(1, 2, 3)).abs().square().mean(0) for a in (left, drawn)]
+    low, high = hat_functions(grid, VOXEL, 5)[1], hat_functions(grid, VOXEL, 5)[3]
+    for share in (low, high):
+        assert (power[1] * share).sum().item() == pytest.approx((power[0] * share).sum().item(), rel=0.1)
+
+
+def test_noise_remembers_two_steps_and_stays_white():
+    """Unit variance from the first step on, with the correlations asked for after one and two steps."""
+    module, draws = propagator(), torch.Generator().manual_seed(5)
+    module.memory.copy_(torch.tensor([[0.6], [0.1]]).expand(2, 5))
+    kept, fields = torch.zeros(16, 4, 8, 8, 8), []
+    for _ in range(12):
+        noise = module.remember(torch.randn(16, 2, 8, 8, 8, generator=draws), kept)
+        kept = torch.cat([noise, kept], dim=1)[:, :4]
+        fields.append(noise)
+    for early, late in ((0, 1), (6, 7)):
+        assert fields[early].std().item() == pytest.approx(1, abs=0.02)
+        assert (fields[early] * fields[late]).mean().item() == pytest.approx(0.6, abs=0.02)
+    for early, late in ((0, 2), (8, 10)):
+        assert (fields[early] * fields[late]).mean().item() == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_step_carries_its_noise_along():
+    model = build(TINY)
+    for knots in (model.denoiser.color, model.denoiser.memory):
+        knots.fill_(0.5)
+    latents = model.encode(torch.randn(2, 2, 12, 12, 12))
+    noise = torch.randn(2, *model.noise_shape(latents.shape[1:]))
+    after = model.advance(latents, noise)
+    assert latents.shape == after.shape == (2, 6, 8, 8, 8)
+    assert torch.allclose(after[:, 2:4], noise, atol=1e-5) and not after[:, 4:].any()
+    again = model.advance(after, noise)
+    assert torch.equal(again[:, 4:], after[:, 2:4])
+    assert torch.equal(model.decode(after), model.decode(after[:, :2]))
+
+
+def test_inflation_widens_the_noise_about_the_same_mean():
+    past, noise = torch.randn(4, 2, 8, 8, 8), torch.randn(4, 2, 8, 8, 8)
+    modules = [propagator(k) for k in (0.0, 1.0, 2.0)]
+    for module in modules:
+        module.color.copy_(torch.eye(2).unsqueeze(-1).expand(2, 2, 5))
+    still, once, twice = (module.sample(past, noise) for module in modules)
+    assert torch.equal(still, modules[0](past))
+    assert torch.allclose(twice - still, 2 * (once - still), atol=1e-4)
 
 
 def test_training_leaves_an_emulator_for_any_cell(tmp_path):
@@ -196,24 +273,6 @@ def test_electrons_are_conserved_and_the_range_is_kept():
     corrections, after = corrected(latent, margin=0.0)
     low, high = corrections.range
     assert after[:, 0].min() == low and after[:, 0].max() == high and torch.equal(after[:, 1], latent[:, 1])
-
-
-def test_inflation_moves_samples_away_from_their_mean():
-    """For a Gaussian twice the inflation is twice the spread, about the same mean."""
-
-    class Perfect(SpatialDenoiser):
-        def forward(self, noisy, sigma, past):
-            s2 = sigma.view(-1, 1, 1, 1, 1) ** 2
-            return (0.04 * noisy + s2 * 0.7) / (0.04 + s2)
-
-    noise = torch.randn(4, 2, 12, 12, 12)
-    config = replace(TINY.diffusion, steps=8)
-    once, twice = (
-        Perfect(replace(config, inflation=k), 2, 1).sample_remainder(torch.zeros_like(noise), noise)
-        for k in (1.0, 2.0)
-    )
-    assert twice.std().item() == pytest.approx(2 * once.std().item(), rel=0.02)
-    assert twice.mean().item() == pytest.approx(once.mean().item(), abs=0.02)
 
 
 def test_its_recipe_survives_a_card():
