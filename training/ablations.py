@@ -51,7 +51,8 @@ SWITCHED = {
     "no-thermostat": vary(SPECTRAL, "corrections", thermostat_fs=0.0),
     "no-conservation": vary(SPECTRAL, "corrections", conserve=False),
     "no-range": vary(SPECTRAL, "corrections", margin=-1.0),
-    "plain-spread": vary(SPECTRAL, "diffusion", inflation=1.0),
+    "no-noise": vary(SPECTRAL, "diffusion", inflation=0.0),
+    "noise-as-measured": vary(SPECTRAL, "diffusion", inflation=1.0),
 }
 """Variants with the weights of the trained `spectral`, or of another emulator of that recipe."""
 
