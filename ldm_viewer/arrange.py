@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-from ldm_viewer.reader import is_trajectory
-from ldm_viewer.stage import MARGIN, docked
+from ldm_viewer.reader import is_trajectory, series_of
+from ldm_viewer.stage import docked
+from ldm_viewer.triptych import MARGIN
 
 if TYPE_CHECKING:
     from ldm_viewer.stage import Stage
 
 PLUGIN = "ldm_viewer"
-SIDE = ("Histogram", "S(q)", "F(q,t)", "Drift")  # tabs under the panel; the first one is on top
-BELOW = ("Slices", "Isosurface")  # images want width: tabs under the canvas
+SIDE = ("Histogram", "S(q)", "F(q,t)", "Drift", "Latents")  # tabs under the panel; the first one is on top
+BELOW = ("Slices", "Isosurface", "Export")  # images want width: tabs under the canvas
 SLICES_HEIGHT = 350
 SIDE_WIDTH = 340
 SMALLEST = (1280, 800)  # a window that shows all of it without clipping
@@ -80,14 +81,14 @@ def _dock_of(widget: QWidget) -> QDockWidget | None:
 
 
 class DropTarget(QObject):
-    """Takes trajectory files dropped on the panel or the canvas before napari asks which reader to use.
+    """Takes trajectories and series of files dropped on the window before napari asks which reader to use.
 
     napari's builtin reader claims every .h5 file too and would open a dialog.
     """
 
-    def __init__(self, panel: QWidget, open_file: Callable[[str], None]) -> None:
+    def __init__(self, panel: QWidget, open_paths: Callable[[list[str]], None]) -> None:
         super().__init__(panel)
-        self._open_file = open_file
+        self._open_paths = open_paths
         panel.installEventFilter(self)
         self._panel = panel
 
@@ -101,18 +102,24 @@ class DropTarget(QObject):
         """Accept drags of our files and open them when dropped; leave everything else alone."""
         if event.type() not in (QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop):
             return False
-        path = _single_trajectory(event)
-        if path is None:
+        paths = _ours(event)
+        if not paths:
             return False
         event.acceptProposedAction()
         if event.type() == QEvent.Type.Drop:
-            self._open_file(path)
+            self._open_paths(paths)
         return True
 
 
-def _single_trajectory(event: QEvent) -> str | None:
+def _ours(event: QEvent) -> list[str]:
+    """What is dropped, if it is a trajectory, a folder of densities or several densities."""
     urls = event.mimeData().urls()
-    if len(urls) == 1 and urls[0].isLocalFile():
-        with suppress(OSError):
-            return urls[0].toLocalFile() if is_trajectory(urls[0].toLocalFile()) else None
-    return None
+    paths = [url.toLocalFile() for url in urls if url.isLocalFile()]
+    with suppress(OSError):
+        if (
+            len(paths) == len(urls)
+            and paths
+            and (series_of(paths) or len(paths) == 1 and is_trajectory(paths[0]))
+        ):
+            return paths
+    return []

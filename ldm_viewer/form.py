@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
 from magicgui import widgets
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ldm_viewer.state import Beside
 
 OTHER = "other folder…"
+ASKED = (
+    "time",
+    "data",
+    "emulator",
+    "start_fs",
+    "seed",
+    "members",
+    "member",
+    "chosen_run",
+    "beside",
+    "frames",
+    "stride",
+    "follow",
+    "atoms",
+    "cells",
+)
+"""Fields that give a command when they change."""
 FORK_WIDTH = 70  # pixels
 LONGEST_STATUS = "running: 10000 of 10000 frames, 100.0 a second"
 LONGEST_TIME = "100000.25 fs"
@@ -24,7 +45,9 @@ class Form(QWidget):
         self._lay_out()
 
     def _make_choices(self) -> None:
-        self.data = widgets.FileEdit(name="data", filter="Trajectories (*.h5 *.hdf5 *.h5md)")
+        self.data = widgets.FileEdit(
+            name="data", filter="Densities (*.h5 *.hdf5 *.h5md *.cube *.cub *.xsf *CHGCAR*)"
+        )
         self.data.choose_btn.text = "Open…"
         self.sample = widgets.PushButton(
             text="Sample", tooltip="Liquid lithium that no shipped emulator has seen"
@@ -69,9 +92,20 @@ class Form(QWidget):
             name="save", text="Save…", tooltip="Write data, emulator, seed and view to a small file"
         )
         self.open = widgets.PushButton(name="open", text="Open…", tooltip="Make a saved figure again")
+        self.preferences = widgets.PushButton(
+            name="preferences", text="Preferences…", tooltip="Device, redraw rate, threads"
+        )
+        self.atoms = widgets.CheckBox(
+            name="atoms", value=True, text="Atoms, cell", tooltip="Draw them over the densities"
+        )
+        self.cells = widgets.SpinBox(
+            name="cells", min=1, max=3, value=1, tooltip="Cells along each axis: periodic images"
+        )
         self.time = widgets.Slider(name="time", readout=False, tooltip="Moment shown in every view")
         self.time_text = widgets.Label(name="time_text", value="")
-        self.follow = widgets.CheckBox(name="follow", value=True, text="Follow the newest frame")
+        self.follow = widgets.CheckBox(
+            name="follow", value=True, text="Follow", tooltip="Go with the newest frame"
+        )
 
     def _lay_out(self) -> None:
         self.form = widgets.Container(widgets=self._rows(), labels=True)
@@ -87,7 +121,7 @@ class Form(QWidget):
 
     def _rows(self) -> list[widgets.Widget]:
         self.emulator.label = "Emulator"
-        self.data_info.label = self.emulator_info.label = self.status.label = self.follow.label = ""
+        self.data_info.label = self.emulator_info.label = self.status.label = ""
         start = _row("Start at", self.start_fs, widgets.Label(value="fs"), self.here)
         noise = _row("Seed", self.seed, widgets.Label(value="members"), self.members)
         length = _row("Frames", self.frames, widgets.Label(value="show every"), self.stride)
@@ -106,9 +140,29 @@ class Form(QWidget):
             self.progress,
             self.status,
             _row("Time", self.time, self.time_text),
-            self.follow,
-            _row("State", self.save, self.open),
+            _row("", self.follow, self.atoms, self.cells, widgets.Label(value="cells")),
+            _row("State", self.save, self.open, self.preferences),
         ]
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """While the form shows the state, its fields give no commands.
+
+        A progress bar repaints itself at once for every value otherwise, and the whole window with it.
+        """
+        self.progress.native.setUpdatesEnabled(False)
+        with ExitStack() as stack:
+            for name in ASKED:
+                stack.enter_context(getattr(self, name).changed.blocked())
+            yield
+        self.progress.native.setUpdatesEnabled(True)
+
+
+def put(widget: widgets.Widget, **values: Any) -> None:
+    """Set what differs: each setting costs a repaint of a window that OpenGL composes."""
+    for name, value in values.items():
+        if getattr(widget, name) != value:
+            setattr(widget, name, value)
 
 
 def _row(label: str, *parts: widgets.Widget) -> widgets.Container:

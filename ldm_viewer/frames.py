@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.formats import read_volume
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from engine.trajectory import Trajectory
 
 CACHE_BYTES = 64 * 2**20  # scrubbing back and forth then reads nothing, and a 10 GB file costs no more
@@ -69,6 +74,23 @@ class LazyFrames(FrameWise):
                     self._kept.popitem(last=False)
             self._kept.move_to_end(index)
             return self._kept[index]
+
+
+class FileFrames(FrameWise):
+    """A series of single files, each read when its frame is asked for; all on the grid of the `first`."""
+
+    def __init__(self, files: Sequence[Path], first: np.ndarray) -> None:
+        super().__init__((len(files), *first.shape))
+        self._files = tuple(files)
+        self._kept = {0: np.asarray(first, self.dtype)}
+
+    def frame(self, index: int) -> np.ndarray:
+        """One frame, read or remembered. TrajectoryError in words."""
+        if index not in self._kept:
+            if len(self._kept) * self._kept[0].nbytes > CACHE_BYTES:
+                self._kept = {0: self._kept[0]}
+            self._kept[index] = np.asarray(read_volume(self._files[index]).density, self.dtype)
+        return self._kept[index]
 
 
 class GrowingFrames:
@@ -142,6 +164,18 @@ class DifferenceFrames(FrameWise):
         return np.full(forecast.shape, np.nan, np.float32) if truth is None else forecast - truth
 
 
+class RepeatedFrames(FrameWise):
+    """Frames with their periodic images, `repeats` cells along each axis."""
+
+    def __init__(self, frames: Any, repeats: int) -> None:
+        super().__init__((len(frames), *(repeats * n for n in frames.shape[1:])))
+        self._frames, self._repeats = frames, repeats
+
+    def frame(self, index: int) -> np.ndarray:
+        """One frame, repeated."""
+        return np.tile(np.asarray(self._frames[index]), (self._repeats,) * 3)
+
+
 @dataclass(frozen=True, eq=False)
 class Series:
     """Frames (T, Nx, Ny, Nz) in Å⁻³, frame i at start_fs + i·step_fs; cell rows: lattice vectors, Å."""
@@ -177,6 +211,12 @@ class Series:
         """Density (Nx, Ny, Nz) at the frame nearest to a time, or None outside."""
         index = self.index_at(time_fs)
         return None if index is None else np.asarray(self.frames[index])
+
+    def repeated(self, repeats: int) -> Series:
+        """The same with its periodic images, `repeats` cells along each lattice vector."""
+        if repeats == 1:
+            return self
+        return replace(self, frames=RepeatedFrames(self.frames, repeats), cell=repeats * self.cell)
 
     @classmethod
     def of(cls, trajectory: Trajectory) -> Series:

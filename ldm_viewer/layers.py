@@ -58,6 +58,20 @@ def placement(series: Series) -> dict[str, Any]:
     }
 
 
+def cell_of(grid: tuple[int, int, int], scale: Any, affine: Any) -> np.ndarray:
+    """Lattice vectors (3, 3) in Å as rows of a layer of `grid` (Nx, Ny, Nz): the inverse of `placement`."""
+    lengths = np.asarray(scale, dtype=float)[-3:][::-1] * grid
+    directions = np.asarray(affine, dtype=float)[-4:-1, -4:-1].T[::-1, ::-1]
+    return directions * lengths[:, None]
+
+
+def scattered(positions: np.ndarray, cell: np.ndarray, repeats: int) -> np.ndarray:
+    """Atoms (N, 3) in Å as napari's points (N·repeats³, 3) in z, y, x, moved into the cell and repeated."""
+    inside = (positions @ np.linalg.inv(cell)) % 1.0
+    images = np.stack(np.meshgrid(*[np.arange(repeats)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    return ((inside + images).reshape(-1, 3) @ cell)[:, ::-1]
+
+
 def image(series: Series, name: str, limits: tuple[float, float], **more: Any) -> dict[str, Any]:
     """Arguments of `viewer.add_image` for a series; limits in Å⁻³."""
     return {

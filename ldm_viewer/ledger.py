@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BLOCK = 6  # frames read at one request: some 20 ms, beside a window that must stay fluid
 SAMPLES = 8  # frames whose smallest and largest values set the histograms' range
+LONGEST = 4000  # frames of the truth: what is kept of each would else fill the memory
 KEPT = 8  # forecasts, or members of one, that are remembered
 BASELINES = ("persistence", "linear")
 
@@ -73,9 +74,10 @@ class Ledger:
         self._truth: _Account | None = None
         self._forecasts: dict[tuple[int, int | None], _Account] = {}
         self._basis: object = None
+        self._whole: Series | None = None  # the truth in its full length, to compare with
 
     def read(self, state: State) -> Reading:
-        """Truth: all of the file at the emulator's stored step. Page: the shown forecast, None before it."""
+        """Truth: the file or its first 4000 frames, at the emulator's step. Page: the shown forecast."""
         truth = self._account_of_truth(state)
         if truth is None:
             return Reading(None, np.empty(0), None, False)
@@ -94,7 +96,7 @@ class Ledger:
                 account.recorder.update(frame)
                 if account.recorder.broken_at is not None:
                     break
-                _compare(account, frame, index, truth.series)
+                _compare(account, frame, index, self._whole)
             behind = behind or account.behind(ready)
             if account.read and shown:
                 page = _page(account, record)
@@ -107,7 +109,7 @@ class Ledger:
         if basis is None:
             self._truth = self._basis = None
         elif basis is not self._basis:
-            series = Series.of(basis)
+            series, self._whole = Series.of(basis[:LONGEST]), Series.of(basis)
             self._truth, self._basis = _Account(series, _recorder(series, _bins(series))), basis
             self._forecasts.clear()
         return self._truth

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicgui import widgets
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
-from ldm_viewer.arrange import DropTarget, open_docks
-from ldm_viewer.form import OTHER, Form
-from ldm_viewer.reader import SAMPLE
+from engine.formats import format_of
+from ldm_viewer import preferences
+from ldm_viewer.arrange import PLUGIN, DropTarget, open_docks
+from ldm_viewer.asking import PreferencesDialog, SeriesDialog
+from ldm_viewer.commands import fill_layer_menu
+from ldm_viewer.form import OTHER, Form, put
+from ldm_viewer.preferences import Preferences
+from ldm_viewer.reader import GIVEN, SAMPLE, SERIES, series_of
 from ldm_viewer.stage import docked, stage_of
 from ldm_viewer.state import State, Status
 from ldm_viewer.statefile import SUFFIX, open_state, save_state
-from ldm_viewer.words import describe_emulator, describe_run, describe_trajectory
+from ldm_viewer.words import describe_emulator, describe_run, describe_trajectory, members_of
 
 if TYPE_CHECKING:
     import napari
@@ -48,7 +51,10 @@ class MainPanel(Form):
         self.session = self.stage.session
         self._connect()
         self.setAcceptDrops(True)
-        self._drops = DropTarget(self, lambda path: self.tell(self.session.open_trajectory, path))
+        self._drops = DropTarget(self, self.open_paths)
+        self.stage.ask_series = self.ask_series
+        fill_layer_menu()
+        self.apply(preferences.load())
         self.session.changed.connect(self._on_changed)
         self.stage.attend(self)
         self._show(self.session.state)
@@ -68,6 +74,9 @@ class MainPanel(Form):
         self.follow.changed.connect(self.session.set_follow)
         self.save.changed.connect(lambda: self._ask_state(save=True))
         self.open.changed.connect(lambda: self._ask_state(save=False))
+        self.preferences.changed.connect(self.ask_preferences)
+        self.atoms.changed.connect(self.stage.show_atoms)
+        self.cells.changed.connect(self.stage.repeat)
         self.fork.changed.connect(lambda: self.tell(self.session.fork))
         self.chosen_run.changed.connect(self._on_chosen_run)
         self.member.changed.connect(self._on_member)
@@ -90,14 +99,41 @@ class MainPanel(Form):
         self.tell(self.session.configure, **{name: value})
 
     def _on_path(self, path: Path) -> None:
-        if path.is_file() and path != self._shown_path():
-            self.tell(self.session.open_trajectory, path)
+        if path.exists() and path != self._shown_path():
+            self.open_paths([path])
 
     def _on_typed(self) -> None:
         path = Path(self.data.line_edit.value)
-        if path != self._shown_path() and not path.is_file():
-            show_error(f"there is no file {path}")
+        if path != self._shown_path() and not path.exists():
+            show_error(f"there is no file or folder {path}")
             self._restore()
+
+    def open_paths(self, paths: Sequence[str | Path]) -> None:
+        """Open a trajectory, show a single density, or ask how a series becomes a trajectory."""
+        files = series_of(paths)
+        if files:
+            self.ask_series(files)
+        elif format_of(paths[0]) is not None:
+            self.tell(self.stage.viewer.open, str(paths[0]), plugin=PLUGIN)
+            self._restore()
+        else:
+            self.tell(self.session.open_trajectory, paths[0])
+
+    def ask_series(self, files: Sequence[Path]) -> None:
+        """Files become a trajectory beside the window, which then opens."""
+        self._asking = SeriesDialog(self, files, lambda path: self.tell(self.session.open_trajectory, path))
+        self._asking.show()
+        self._restore()
+
+    def ask_preferences(self) -> None:
+        """Show them, and take over what is chosen."""
+        self._asking = PreferencesDialog(self, self.apply)
+        self._asking.show()
+
+    def apply(self, wanted: Preferences) -> None:
+        """Device of the next emulator, threads of the next forecast, redraws from now on."""
+        self.session.device, self.session.threads = wanted.device, wanted.threads_to_use
+        self.stage.turns.set_rate(wanted.redraws)
 
     def _shown_path(self) -> Path:
         trajectory = self.session.state.trajectory
@@ -120,7 +156,9 @@ class MainPanel(Form):
 
     def open_state(self, path: str | Path) -> bool:
         """Bring session and window back to what a file says; the forecast is made again."""
-        return self.tell(lambda: self.stage.set_view(open_state(path, self.session)))
+        opened = self.tell(lambda: self.stage.set_view(open_state(path, self.session)))
+        self._restore()
+        return opened
 
     def _ask_state(self, save: bool) -> None:
         from qtpy.QtWidgets import QFileDialog
@@ -138,7 +176,7 @@ class MainPanel(Form):
             self.tell(self.session.show_run, run.number)
 
     def _on_member(self, name: str) -> None:
-        member = None if name == MEAN else _members(self.session.state).index(name)
+        member = None if name == MEAN else members_of(self.session.state).index(name)
         self.tell(self.session.show_member, member)
 
     def _on_run(self) -> None:
@@ -153,23 +191,20 @@ class MainPanel(Form):
         state = self.session.state
         if state.emulator is None and state.emulators:
             self.tell(self.session.choose_emulator, state.emulators[0])
-        if state.trajectory is None:
-            self.tell(self.session.open_trajectory, self._given_file() or SAMPLE_FILE)
+        series = [Path(file) for file in self._given(SERIES) or ()]
+        if series:
+            self.ask_series(series)
+        elif state.trajectory is None:
+            self.tell(self.session.open_trajectory, self._given(GIVEN) or SAMPLE_FILE)
         open_docks(self.stage, self)
         self._drops.watch_window()
         if os.environ.get(AUTOSTART) == "1":
             self.stage.turns.when_quiet(lambda: self.tell(self.session.start))
 
-    def _given_file(self) -> str | None:
-        """A trajectory that napari's command line has opened already."""
-        return next(
-            (
-                layer.metadata["ldm_viewer"]
-                for layer in self.stage.viewer.layers
-                if "ldm_viewer" in layer.metadata
-            ),
-            None,
-        )
+    def _given(self, key: str) -> Any:
+        """What napari's command line has opened already: a trajectory, or the files of a series."""
+        layers = self.stage.viewer.layers
+        return next((layer.metadata[key] for layer in layers if key in layer.metadata), None)
 
     # ------------------------------------------------------------------------------------- session → panel
 
@@ -189,7 +224,7 @@ class MainPanel(Form):
         self._show(self.session.state)
 
     def _show(self, state: State) -> None:
-        with _silent(self):
+        with self.silent():
             if self._shown is None or _choice(state) != _choice(self._shown):
                 self._show_choice(state)
             self._show_setup(state)
@@ -201,93 +236,55 @@ class MainPanel(Form):
     def _show_choice(self, state: State) -> None:
         """Data and emulator; it reads the times of all frames, so not with every forecast frame."""
         if state.trajectory is not None:
-            _put(self.data.line_edit, value=str(state.trajectory.path))
-            _put(self.start_fs, step=(state.trajectory if state.adapted is None else state.adapted).dt_fs)
-        _put(self.data_info, value=describe_trajectory(state))
-        _put(self.emulator, choices=(*state.emulators, OTHER))
+            put(self.data.line_edit, value=str(state.trajectory.path))
+            put(self.start_fs, step=(state.trajectory if state.adapted is None else state.adapted).dt_fs)
+        put(self.data_info, value=describe_trajectory(state))
+        put(self.emulator, choices=(*state.emulators, OTHER))
         if state.emulator is not None:
-            _put(self.emulator, value=state.chosen)
-        _put(self.emulator_info, value=describe_emulator(state))
+            put(self.emulator, value=state.chosen)
+        put(self.emulator_info, value=describe_emulator(state))
 
     def _show_setup(self, state: State) -> None:
         for name in SETUP:
-            _put(getattr(self, name), value=getattr(state.setup, name))
+            put(getattr(self, name), value=getattr(state.setup, name))
 
     def _show_run(self, state: State) -> None:
-        _put(self.follow, value=state.follow)
-        _put(self.progress, max=max(state.total, 1))
-        _put(self.progress, value=state.ready)
-        _put(self.run, text=RUN_WORDS.get(state.status, "Forecast"), enabled=state.adapted is not None)
-        _put(self.step, enabled=state.adapted is not None)
-        _put(self.stop, enabled=state.status.active)
-        _put(self.here, enabled=state.truth is not None)
-        _put(self.status, value=describe_run(state))
+        put(self.follow, value=state.follow)
+        put(self.progress, max=max(state.total, 1))
+        put(self.progress, value=state.ready)
+        put(self.run, text=RUN_WORDS.get(state.status, "Forecast"), enabled=state.adapted is not None)
+        put(self.step, enabled=state.adapted is not None)
+        put(self.stop, enabled=state.status.active)
+        put(self.here, enabled=state.truth is not None)
+        put(self.status, value=describe_run(state))
 
     def _show_views(self, state: State) -> None:
-        _put(self.chosen_run, choices=tuple(run.label for run in state.runs) or ("none yet",))
+        put(self.chosen_run, choices=tuple(run.label for run in state.runs) or ("none yet",))
         if state.shown is not None:
-            _put(self.chosen_run, value=state.shown.label)
-        _put(self.chosen_run, enabled=len(state.runs) > 1)
-        _put(self.fork, enabled=state.forecast is not None and state.adapted is not None)
-        names = _members(state)
-        _put(self.member, choices=(*names, MEAN) if len(names) > 1 else tuple(names))
-        _put(self.member, value=MEAN if state.member is None else names[min(state.member, len(names) - 1)])
-        _put(self.member, enabled=len(names) > 1)
-        _put(self.beside, value=state.beside)
+            put(self.chosen_run, value=state.shown.label)
+        put(self.chosen_run, enabled=len(state.runs) > 1)
+        put(self.fork, enabled=state.forecast is not None and state.adapted is not None)
+        names = members_of(state)
+        put(self.member, choices=(*names, MEAN) if len(names) > 1 else tuple(names))
+        put(self.member, value=MEAN if state.member is None else names[min(state.member, len(names) - 1)])
+        put(self.member, enabled=len(names) > 1)
+        put(self.beside, value=state.beside)
+        put(self.atoms, value=self.stage.atoms_shown)
+        put(self.cells, value=self.stage.triptych.repeats)
 
     def _show_time(self, state: State) -> None:
         """The slider runs over truth and forecast together, in their common step."""
         shown = [series for series in (state.truth, state.film) if series is not None]
-        _put(self.time, enabled=bool(shown))
+        put(self.time, enabled=bool(shown))
         if not shown:
             return
         self._begin_fs, self._step_fs = min(series.start_fs for series in shown), state.truth.step_fs
         last = round((max(series.end_fs for series in shown) - self._begin_fs) / self._step_fs)
         index = round((state.time_fs - self._begin_fs) / self._step_fs)
-        _put(self.time, max=max(last, 1))
-        _put(self.time, value=min(max(index, 0), max(last, 1)))
-        _put(self.time_text, value=f"{state.time_fs:g} fs")
-
-
-def _members(state: State) -> list[str]:
-    count = 1 if state.shown is None else state.shown.members
-    return [f"member {number + 1}" for number in range(count)]
+        put(self.time, max=max(last, 1))
+        put(self.time, value=min(max(index, 0), max(last, 1)))
+        put(self.time_text, value=f"{state.time_fs:g} fs")
 
 
 def _choice(state: State) -> tuple[Any, ...]:
     return state.trajectory, state.emulator, state.adapted, state.chosen, state.emulators, state.obstacle
-
-
-def _put(widget: widgets.Widget, **values: Any) -> None:
-    """Set what differs: each setting costs a repaint of a window that OpenGL composes."""
-    for name, value in values.items():
-        if getattr(widget, name) != value:
-            setattr(widget, name, value)
-
-
-@contextmanager
-def _silent(panel: MainPanel) -> Iterator[None]:
-    """While the form shows the state, its fields give no commands.
-
-    A progress bar repaints itself at once for every value otherwise, and the whole window with it.
-    """
-    fields = (
-        panel.time,
-        panel.data,
-        panel.emulator,
-        panel.start_fs,
-        panel.seed,
-        panel.members,
-        panel.member,
-        panel.chosen_run,
-        panel.beside,
-        panel.frames,
-        panel.stride,
-        panel.follow,
-    )
-    panel.progress.native.setUpdatesEnabled(False)
-    with ExitStack() as stack:
-        for field in fields:
-            stack.enter_context(field.changed.blocked())
-        yield
-    panel.progress.native.setUpdatesEnabled(True)

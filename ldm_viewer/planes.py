@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import zoom
+from scipy.ndimage import map_coordinates, zoom
 
 PLANES = ("x", "y", "z")
 FINER = 4  # points per grid point in a picture
@@ -57,6 +57,45 @@ class Plane(NamedTuple):
         """Names of the two axes with unit: x, y, z where the cell is a box along them, else a, b, c."""
         names = "xyz" if is_box(cell) else "abc"
         return f"{names[self.across]} (Å)", f"{names[self.up]} (Å)"
+
+
+class Oblique(NamedTuple):
+    """A square cut anywhere: `middle` (3,) and `side` in Å, unit vectors to the right and upwards."""
+
+    middle: np.ndarray
+    across: np.ndarray
+    up: np.ndarray
+    side: float
+
+    @classmethod
+    def through(cls, points: np.ndarray, cell: np.ndarray) -> Oblique:
+        """The plane of three atoms (3, 3) in Å, each at its image nearest to the first, which points right.
+
+        As wide as the shortest lattice vector. ValueError where they lie on a line.
+        """
+        ways = (points[1:] - points[0]) @ np.linalg.inv(cell)
+        ways = (ways - np.round(ways)) @ cell
+        across = ways[0] / max(np.linalg.norm(ways[0]), 1e-12)
+        rest = ways[1] - (ways[1] @ across) * across
+        if np.linalg.norm(rest) < 1e-3 * np.linalg.norm(cell, axis=1).min():
+            raise ValueError("these three atoms lie on one line; a plane needs three that do not")
+        middle = points[0] + ways.sum(axis=0) / 3
+        side = float(np.linalg.norm(cell, axis=1).min())
+        return cls(middle, across, rest / np.linalg.norm(rest), side)
+
+    def picture(self, density: np.ndarray, cell: np.ndarray) -> np.ndarray:
+        """The cut, (n, n) with n four times the grid's points: periodic cubic splines."""
+        n = FINER * max(density.shape)
+        steps = ((np.arange(n) + 0.5) / n - 0.5) * self.side
+        places = self.middle + steps[:, None, None] * self.across + steps[None, :, None] * self.up
+        voxels = (places @ np.linalg.inv(cell)) * density.shape
+        return map_coordinates(density, np.moveaxis(voxels, -1, 0), order=3, mode="grid-wrap")
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top in Å, from the middle."""
+        half = self.side / 2
+        return -half, half, -half, half
 
 
 def is_box(cell: np.ndarray) -> bool:

@@ -9,12 +9,15 @@ from typing import Any
 import h5py
 
 from engine.formats import format_of, read_volume
+from engine.series import find_series
 from engine.trajectory import Trajectory
-from ldm_viewer.frames import Series, shared_limits
+from ldm_viewer.frames import FileFrames, Series, shared_limits
 from ldm_viewer.layers import image, still
 
 SAMPLE = "ldm://sample/"  # napari takes sample data for a file unless it has scheme and host
 HDF5 = (".h5", ".hdf5", ".h5md")
+GIVEN, SERIES = "ldm_viewer", "ldm_viewer_series"  # metadata of layers that were read before a panel opened
+NOTHING = [(None,)]  # napari's sign for "read, and nothing to add"
 
 
 def open_any(path: str | Path) -> Trajectory:
@@ -44,19 +47,47 @@ def is_trajectory(path: str | Path) -> bool:
         return "observables/density" in content
 
 
+def series_of(paths: Sequence[str | Path]) -> list[Path]:
+    """Files of a series in natural order: several files of one format, or a folder of them; else none."""
+    paths = [Path(path) for path in paths]
+    folder = len(paths) == 1 and paths[0].is_dir()
+    if not folder and not (len(paths) > 1 and all(format_of(path) for path in paths)):
+        return []
+    try:
+        return find_series(paths)
+    except (ValueError, OSError):
+        return []
+
+
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[tuple]] | None:
     """Answer napari's question whether we read `path`; None for foreign HDF5, which others may want."""
-    first = path if isinstance(path, str) else path[0]
-    if format_of(first) is not None:
+    paths = [path] if isinstance(path, str) else list(path)
+    if series_of(paths):
+        return read_series
+    if format_of(paths[0]) is not None and not Path(paths[0]).is_dir():
         return read_still
-    return read if is_trajectory(first) else None
+    return read if is_trajectory(paths[0]) else None
 
 
 def read_still(path: str | Sequence[str]) -> list[tuple]:
-    """One CUBE, CHGCAR or XSF file as an image layer in Å⁻³; `ldm convert` makes a trajectory of a series."""
+    """One CUBE, CHGCAR or XSF file as an image layer in Å⁻³."""
     first = Path(path if isinstance(path, str) else path[0])
     volume = read_volume(first)
     described = still(volume.density, volume.cell, first.name)
+    return [(described.pop("data"), described, "image")]
+
+
+def read_series(path: str | Sequence[str]) -> list[tuple]:
+    """Have the panel ask how a series becomes a trajectory; without one, files are read as they are shown."""
+    files = series_of([path] if isinstance(path, str) else path)
+    stage = _stage_of_current_viewer()
+    if stage is not None and stage.ask_series is not None:
+        stage.ask_series(files)
+        return NOTHING
+    first = read_volume(files[0])
+    series = Series(FileFrames(files, first.density), 0.0, 1.0, first.cell)
+    limits = shared_limits(Series(first.density[None], 0.0, 1.0, first.cell))
+    described = image(series, files[0].parent.name, limits, metadata={SERIES: list(map(str, files))})
     return [(described.pop("data"), described, "image")]
 
 
@@ -66,9 +97,9 @@ def read(path: str | Sequence[str]) -> list[tuple]:
     stage = _stage_of_current_viewer()
     if stage is not None:
         stage.session.open_trajectory(first)
-        return [(None,)]  # napari's sign for "read, and nothing to add"
+        return NOTHING
     series = Series.of(open_any(first))
-    described = image(series, resolve(first).stem, shared_limits(series), metadata={"ldm_viewer": str(first)})
+    described = image(series, resolve(first).stem, shared_limits(series), metadata={GIVEN: str(first)})
     return [(described.pop("data"), described, "image")]
 
 

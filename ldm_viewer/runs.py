@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from ldm_viewer.frames import GrowingFrames, Series
 if TYPE_CHECKING:
     from engine.emulator import Emulator
     from engine.trajectory import Trajectory
-    from ldm_viewer.state import Origin, Run
+    from ldm_viewer.state import Origin, Run, State
 
 LARGEST_BUFFER = 4 * 2**30  # bytes of forecasts kept in memory
 
@@ -52,6 +52,20 @@ def truth_beside(adapted: Trajectory, run: Run) -> Series:
         return Series.of(adapted)
     first = round((run.first_fs - float(adapted.times_fs[0])) / dt_fs) % every
     return Series.of(adapted[first::every])
+
+
+def shown(state: State, run: Run) -> dict[str, Any]:
+    """What changes in the state when a run is shown."""
+    member = state.member if state.member is None or state.member < run.members else 0
+    ready = run.film.ready
+    return {
+        "shown": run,
+        "member": member,
+        "film": run.series(member),
+        "forecast": run.series(member, ready) if ready else None,
+        "started_fs": run.first_fs - run.step_fs,
+        "truth": truth_beside(state.adapted, run),
+    }
 
 
 def forked_state(run: Run, member: int | None, time_fs: float, emulator: Emulator) -> torch.Tensor:

@@ -23,8 +23,9 @@ from engine.samples import shipped
 from ldm_viewer.fit import fit, settled, start_of
 from ldm_viewer.frames import Series
 from ldm_viewer.ledger import Ledger
+from ldm_viewer.preferences import Preferences
 from ldm_viewer.reader import open_any
-from ldm_viewer.runs import SessionError, empty_film, forked_state, replayed, truth_beside, with_room
+from ldm_viewer.runs import SessionError, empty_film, forked_state, replayed, shown, truth_beside, with_room
 from ldm_viewer.state import Beside, Origin, Run, State, Status
 from ldm_viewer.worker import ForecastWorker
 
@@ -43,7 +44,10 @@ class Session:
         self._make_rollout = make_rollout
         self._folders = dict(shipped())
         self._worker: ForecastWorker | None = None
-        self.device = "cpu"  # where the next emulator is loaded to
+        self.device, self.threads = (
+            "cpu",
+            Preferences().threads_to_use,
+        )  # of the next emulator, of the next run
         self.ledger = Ledger()  # for one thread beside the window
         self.state = State(emulators=tuple(self._folders))
         _open_sessions.add(self)
@@ -215,12 +219,12 @@ class Session:
         label = f"run {number}: {self.state.chosen}, seed {setup.seed}, {words}"
         origin = Origin(self.emulator_address(), setup, parent)
         run = Run(number, film, origin_fs + step_fs, step_fs, adapted.cell, origin, emulator, label)
-        self._worker = ForecastWorker(number, make_frames, film, paused=paused)
+        self._worker = ForecastWorker(number, make_frames, film, paused=paused, threads=self.threads)
         gc.freeze()  # else every full collection walks all objects of the window, and stops it meanwhile
         self._replace(
             **self._no_forecast(Status.PAUSED if paused else Status.RUNNING)
             | {"runs": (*with_room(self.state.runs, film), run)}
-            | self._views(run),
+            | shown(self.state, run),
             run=number,
             time_fs=origin_fs,
             follow=True,
@@ -233,21 +237,7 @@ class Session:
         if run is None:
             raise SessionError(f"there is no run {number}; there are {[r.number for r in self.state.runs]}")
         if run is not self.state.shown:
-            self._replace(**self._views(run), follow=self.state.follow and number == self.state.run)
-
-    def _views(self, run: Run) -> dict[str, Any]:
-        """What changes in the state when a run is shown."""
-        member = self.state.member
-        member = member if member is None or member < run.members else 0
-        ready = run.film.ready
-        return {
-            "shown": run,
-            "member": member,
-            "film": run.series(member),
-            "forecast": run.series(member, ready) if ready else None,
-            "started_fs": run.first_fs - run.step_fs,
-            "truth": truth_beside(self.state.adapted, run),
-        }
+            self._replace(**shown(self.state, run), follow=self.state.follow and number == self.state.run)
 
     def pause(self) -> None:
         """Hold after the frame under way."""

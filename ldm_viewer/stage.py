@@ -1,8 +1,4 @@
-"""One viewer's stage: its session, the three layers that show it, the slider, and the clock that polls it.
-
-The layers are made once and live as long as the viewer; only their data is swapped, because removing a layer
-that was drawn in 3-D crashes (vispy deletes its program in the wrong OpenGL context).
-"""
+"""One viewer's stage: its session, the layers that show it, the slider, and the clock that polls it."""
 
 from __future__ import annotations
 
@@ -10,47 +6,27 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from napari.experimental import link_layers
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QWidget
 
-from engine.palette import DIFFERENCE_COLORMAP, FORECAST, TRUTH
-from ldm_viewer.frames import Series, shared_limits
-from ldm_viewer.layers import AXES, ReversedFrames, image, placement
-from ldm_viewer.scene import DIFFERENCE_SHARE
 from ldm_viewer.session import Session
-from ldm_viewer.state import Beside, State
+from ldm_viewer.triptych import MARGIN, Triptych
 from ldm_viewer.turns import Turns
 from ldm_viewer.worker import background
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
+    from pathlib import Path
 
     import napari
 
-CANVAS_MS = 2  # not 0: that would be an event, handled before the timers that wait
-SPREAD_COLORMAP = "magma"
-LINKED = (
-    "contrast_limits",
-    "gamma",
-    "colormap",
-    "rendering",
-    "iso_threshold",
-    "attenuation",
-    "interpolation2d",
-)
+    from ldm_viewer.frames import Series
+    from ldm_viewer.state import State
 
-MARGIN = 0.08  # around the cells, as a share of the view
-BESIDE_LOOK = {  # colours, and their lower end in units of that span
-    Beside.DIFFERENCE: (DIFFERENCE_COLORMAP, -1),
-    Beside.SPREAD: (SPREAD_COLORMAP, 0),
-    Beside.NOTHING: (DIFFERENCE_COLORMAP, -1),
-}
-THIRD = "#8C8C8C"  # readable on black and on white
+CANVAS_MS = 2  # not 0: that would be an event, handled before the timers that wait
 
 _stages: weakref.WeakKeyDictionary[Any, Stage] = weakref.WeakKeyDictionary()
 
@@ -79,14 +55,15 @@ class Stage:
     def __init__(self, viewer: napari.Viewer, session: Session) -> None:
         self.session = session
         self._viewer = weakref.ref(viewer)  # the viewer keeps us; we must not keep the viewer
-        self.truth: Any = None
-        self.forecast: Any = None
-        self.beside: Any = None  # difference or spread
-        self.span = (0.0, 1.0)  # of the truth's values, Å⁻³
+        self.triptych = Triptych(viewer)
+        self.atoms_shown = True
+        self._atoms_key: Any = None
+        self.ask_series: Callable[[list[Path]], None] | None = None  # the panel's question about loose files
         self._moving = False
         self._widgets: list[QWidget] = []
         session.changed.connect(self._show)
         viewer.dims.events.current_step.connect(self._on_slider)
+        viewer.dims.events.ndisplay.connect(lambda: self.triptych.color_beside())
         viewer.layers.events.removed.connect(self._on_removed)
         self.turns = Turns()
         self.turns.add(self._poll)
@@ -116,20 +93,24 @@ class Stage:
             "zoom": float(camera.zoom),
             "angles": [float(value) for value in camera.angles],
             "limits": [float(value) for value in self.limits],
+            "cells": self.triptych.repeats,
+            "atoms": self.atoms_shown,
             "docks": {type(dock).__name__: dock.choices() for dock in self._docks()},
         }
 
     def set_view(self, view: dict[str, Any]) -> None:
         """Make the window look as it did; what is missing stays as it is."""
         viewer = self.viewer
+        self.show_atoms(view.get("atoms", self.atoms_shown))
+        self.repeat(view.get("cells", self.triptych.repeats))
         viewer.dims.ndisplay = view.get("ndisplay", viewer.dims.ndisplay)
         for axis, value in list(enumerate(view.get("point", ())))[1:]:
             viewer.dims.set_point(axis, value)
         for name in ("center", "zoom", "angles"):
             if name in view:
                 setattr(viewer.camera, name, view[name])
-        if "limits" in view and self.truth is not None:
-            self.truth.contrast_limits = view["limits"]
+        if "limits" in view and self.triptych.truth is not None:
+            self.triptych.truth.contrast_limits = view["limits"]
         for dock in self._docks():
             dock.choose(view.get("docks", {}).get(type(dock).__name__, {}))
 
@@ -138,8 +119,33 @@ class Stage:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Display limits in Å⁻³ that every view of a density shares: those of the layers."""
-        return tuple(self.truth.contrast_limits) if self.truth is not None else self.span
+        """Display limits in Å⁻³ that every view of a density shares."""
+        return self.triptych.limits
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Of the truth's values, Å⁻³."""
+        return self.triptych.span
+
+    def show_atoms(self, shown: bool) -> None:
+        """Draw atoms and the outline of the cell over the densities, or not."""
+        self.atoms_shown = shown
+        self.triptych.show_cell(shown)
+        if self.triptych.truth is not None:
+            self._show_atoms(self.session.state)
+
+    def repeat(self, cells: int) -> None:
+        """Show so many cells along each lattice vector: periodic images."""
+        state, self.triptych.repeats, self._atoms_key = self.session.state, cells, None
+        if state.truth is None:
+            return
+        with self._quietly():
+            self.triptych.show_truth(state.truth, new_file=False)
+            self.triptych.show_film(state.film)
+            self.triptych.show_beside(state.third(), state.beside)
+            self._show_atoms(state)
+            self.viewer.dims.set_point(0, state.time_fs)
+        self.viewer.reset_view(margin=MARGIN)
 
     def close(self) -> None:
         """Stop clock and forecast; called when the window goes."""
@@ -182,92 +188,39 @@ class Stage:
     def _show(self, state: State, old: State) -> None:
         if self.viewer is None:
             return
+        shows = self.triptych
         with self._quietly():
             if state.truth is not old.truth and state.truth is not None:
-                self._show_truth(state, new_file=state.trajectory is not old.trajectory)
+                shows.show_truth(state.truth, state.trajectory is not old.trajectory)
+                shows.truth.metadata["trajectory"] = state.trajectory
             if state.film is not old.film or state.truth is not old.truth:
-                self._show_film(state.film)
+                shows.show_film(state.film)
             if (state.film, state.truth, state.beside) != (old.film, old.truth, old.beside):
-                self._show_beside(state)
+                shows.show_beside(state.third(), state.beside)
             if state.truth is not None and (state.time_fs, state.film) != (old.time_fs, old.film):
                 self.viewer.dims.set_point(0, state.time_fs)
-            elif _came_up(state, old):
-                for layer in (self.forecast, self.beside):
-                    layer.refresh(extent=False, highlight=False)
+            elif _came_up(state, old) and shows.forecast is not None:
+                shows.came_up()
+            if shows.truth is not None:
+                self._show_atoms(state)
 
-    def _show_truth(self, state: State, new_file: bool) -> None:
-        if new_file or self.truth is None:
-            self.span = shared_limits(state.truth)
-        if self.truth is None:
-            self._add_layers(state.truth)
-        else:
-            _swap(self.truth, state.truth)
-            if new_file:
-                self.truth.contrast_limits_range = (0.0, 1.5 * self.span[1])
-                self.truth.contrast_limits = self.span
-                self.viewer.reset_view()
-        if new_file:
-            self.viewer.dims.set_point(1, float(self.truth.extent.world[:, 1].mean()))
-
-    def _show_film(self, film: Series | None) -> None:
-        if self.forecast is None:
-            return
-        if film is not None:
-            _swap(self.forecast, film)
-        self.forecast.visible = film is not None
-
-    def _show_beside(self, state: State) -> None:
-        if self.beside is None:
-            return
-        third = state.third()
-        if third is not None:
-            _swap(self.beside, third)
-            self.beside.name = state.beside.value
-            color, low = BESIDE_LOOK[state.beside]
-            reach = DIFFERENCE_SHARE * (self.limits[1] - self.limits[0])
-            self.beside.colormap = color
-            self.beside.contrast_limits_range = (min(low, 0) * 3 * reach, 3 * reach)
-            self.beside.contrast_limits = (low * reach, reach)
-        self.beside.visible = third is not None
-        shape = (1, 2 if third is None else 3)
-        if tuple(self.viewer.canvas.grid.shape) != shape:
-            self.viewer.canvas.grid.shape = shape
-            self.viewer.reset_view(margin=MARGIN)
-
-    def _add_layers(self, truth: Series) -> None:
-        viewer = self.viewer
-        empty = Series(np.zeros((1, *truth.grid), np.float32), truth.start_fs, truth.step_fs, truth.cell)
-        self.truth = self._given_layer(truth) or viewer.add_image(**image(truth, "truth", self.span))
-        self.forecast = viewer.add_image(**image(empty, "forecast", self.span, visible=False))
-        self.beside = viewer.add_image(**image(empty, "difference", self.span, visible=False))
-        for layer in (self.truth, self.forecast):
-            layer.contrast_limits_range = (0.0, 1.5 * self.span[1])
-        for layer in (self.truth, self.forecast, self.beside):
-            layer.interpolation2d = "linear"
-        link_layers([self.truth, self.forecast], LINKED)
-        viewer.layers.selection.active = self.forecast
-        dress(viewer, {self.truth: TRUTH, self.forecast: FORECAST, self.beside: THIRD})
-        viewer.reset_view()
-
-    def _given_layer(self, truth: Series) -> Any:
-        """The layer that our reader made of a file on napari's command line; drawn already, so it stays."""
-        for layer in self.viewer.layers:
-            if "ldm_viewer" in layer.metadata:
-                _swap(layer, truth)
-                layer.name, layer.contrast_limits = "truth", self.span
-                return layer
-        return None
+    def _show_atoms(self, state: State) -> None:
+        """Only where the stored frame at the slider is another one: placing points costs milliseconds."""
+        positions = state.positions() if self.atoms_shown and state.truth is not None else None
+        key = None if positions is None else (positions.tobytes(), self.triptych.beside.visible)
+        if key != self._atoms_key:
+            self._atoms_key = key
+            self.triptych.show_atoms(positions, None if state.truth is None else state.truth.cell)
 
     # ------------------------------------------------------------------------------------ viewer → session
 
     def _on_slider(self) -> None:
-        if not self._moving and self.truth is not None:
+        if not self._moving and self.triptych.truth is not None:
             self.session.look_at(float(self.viewer.dims.point[0]))
 
     def _on_removed(self, event: Any) -> None:
-        """The user deleted a layer of ours: forget all, and make new ones with the next change."""
-        if event.value in (self.truth, self.forecast, self.beside):
-            self.truth = self.forecast = self.beside = None
+        self.triptych.forget(event.value)
+        self._atoms_key = None
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
@@ -283,25 +236,3 @@ def _came_up(state: State, old: State) -> bool:
     """Whether the frame at the slider has become ready since."""
     index = None if state.film is None else state.film.index_at(state.time_fs)
     return index is not None and old.ready <= index < state.ready
-
-
-def dress(viewer: napari.Viewer, colors: dict[Any, str]) -> None:
-    """Side by side, named in their colours, y upwards, with axes and a scale bar in Å."""
-    viewer.dims.axis_labels = AXES
-    viewer.camera.orientation2d = ("up", "right")
-    grid, overlays = viewer.canvas.grid, viewer.canvas.overlays
-    grid.enabled, grid.shape, grid.stride, grid.spacing = True, (1, 2), 1, 4
-    for layer, color in colors.items():
-        layer.name_overlay.visible, layer.name_overlay.color = True, color
-    overlays.axes.visible, overlays.axes.size = True, 60
-    overlays.axes.box = overlays.text.box = overlays.scale_bar.box = False  # boxes would hide the density
-    overlays.scale_bar.visible = True
-    overlays.text.visible, overlays.text.position = True, "bottom_center"
-
-
-def _swap(layer: Any, series: Series) -> None:
-    """Give a layer other data; its place first where the number of frames or the grid differ."""
-    layer.data = ReversedFrames(series.frames)
-    for name, value in placement(series).items():
-        if not np.allclose(np.asarray(getattr(layer, name)), value):
-            setattr(layer, name, value)

@@ -22,6 +22,7 @@ class Turns:
         self._next = 0
         self._idle = 0  # turns in a row
         self._waiting: list[Callable[[], None]] = []
+        self._pause_ms = TURN_MS
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)  # coarse timers bunch together
         self._timer.timeout.connect(self._tick)
@@ -29,7 +30,12 @@ class Turns:
     def start(self) -> None:
         """Begin, or go on after a stop."""
         if not self._timer.isActive():
-            self._timer.start(TURN_MS)
+            self._timer.start(self._pause_ms)
+
+    def set_rate(self, per_second: int) -> None:
+        """Give so many turns a second."""
+        self._pause_ms = round(1000 / per_second)
+        self._timer.setInterval(self._pause_ms)
 
     def add(self, member: Callable[[], bool]) -> None:
         """A member returns whether it had something to do; if not, the next one takes its turn."""

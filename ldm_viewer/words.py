@@ -45,6 +45,12 @@ def describe_time(state: State) -> str:
     return f"{state.time_fs:g} fs (start {'+' if lead >= 0 else '−'} {abs(lead):g} fs)"
 
 
+def members_of(state: State) -> list[str]:
+    """Names of the shown run's members."""
+    count = 1 if state.shown is None else state.shown.members
+    return [f"member {number + 1}" for number in range(count)]
+
+
 def _times(numbers: tuple[int, ...]) -> str:
     return "×".join(map(str, numbers)) if len(set(numbers)) > 1 else f"{numbers[0]}³"
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from engine.rollout import Frame
     from ldm_viewer.frames import GrowingFrames
 
-MOST_THREADS = 4  # one forecast is too small to feed more
 NICENESS = 10  # on two cores the window must win against the model
 
 
@@ -50,13 +49,14 @@ class ForecastWorker(threading.Thread):
         film: GrowingFrames,
         *,
         paused: bool = False,
+        threads: int = 1,
     ) -> None:
         super().__init__(name=f"forecast-{run}", daemon=True)
         self.number = run
         self.film = film
         self.seconds = 0.0  # spent computing them
         self.error: str | None = None
-        self._make_frames = make_frames
+        self._make_frames, self._threads = make_frames, threads
         self._change = threading.Condition()
         self._allowance = 0.0 if paused else np.inf  # frames that may still be shown before the next pause
         self._stopped = False
@@ -65,7 +65,7 @@ class ForecastWorker(threading.Thread):
         """Thread body; use `start()`."""
         step_aside()
         try:
-            self._leave_a_core()
+            self._take_threads()
             self._consume(self._make_frames())
         except Exception as error:  # the window reports it in words; a traceback in a thread reaches nobody
             self.error = str(error) or type(error).__name__
@@ -119,8 +119,7 @@ class ForecastWorker(threading.Thread):
         with self._change:
             self._allowance = max(0.0, self._allowance - 1.0)
 
-    @staticmethod
-    def _leave_a_core() -> None:
+    def _take_threads(self) -> None:
         import torch
 
-        torch.set_num_threads(min(MOST_THREADS, max(1, (os.cpu_count() or 2) - 1)))  # the GUI keeps a core
+        torch.set_num_threads(self._threads)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QRectF, Qt
+from qtpy.QtCore import QRectF, Qt, Signal
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QComboBox, QLabel, QSlider
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QSlider, QToolButton
 
-from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP
+from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP, FORECAST, TRUTH
 from ldm_viewer.docks.base import LiveDock
-from ldm_viewer.docks.parts import TextLine, label_axes, row
-from ldm_viewer.planes import PLANES, Plane
+from ldm_viewer.docks.parts import TextLine, label_axes, pen, plot, row
+from ldm_viewer.planes import PLANES, Oblique, Plane
 from ldm_viewer.scene import DIFFERENCE_SHARE
 from ldm_viewer.sheet import Pictures
 from ldm_viewer.words import describe_time
@@ -24,16 +24,19 @@ if TYPE_CHECKING:
     from ldm_viewer.state import State
 
 STEPS = 1000  # of the position slider, over the cell
+ATOMS = "three atoms"
+OBLIQUE_LABELS = ("along atoms 1 and 2 (Å)", "across (Å)")
+PROFILE_WIDTH = 300  # pixels
+LINE_PEN = pg.mkPen("#E69F00", width=1)
 LEFT, LEFT_BARE, BOTTOM, TITLE = 44, 26, 38, 26  # pixels around an image
 
 
 class Cuts(NamedTuple):
     """Three images (across, up) in Å⁻³ and how to place them."""
 
-    plane: Plane
-    cell: np.ndarray
+    labels: tuple[str, str]
     edges: tuple[float, float, float, float]
-    position: float
+    where: str
     moment: str
     truth: np.ndarray | None
     forecast: np.ndarray | None
@@ -45,31 +48,77 @@ class Cuts(NamedTuple):
         return None if self.truth is None or self.forecast is None else self.forecast - self.truth
 
 
+class Request(NamedTuple):
+    """What is chosen: plane, position in fractions of the cell, three atoms counted from 1, limits."""
+
+    plane: str
+    position: float
+    atoms: str
+    limits: tuple[float, float]
+
+
+class View(pg.GraphicsLayoutWidget):
+    """Says when it has another size."""
+
+    resized = Signal()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Qt's own, then tell."""
+        super().resizeEvent(event)
+        self.resized.emit()
+
+
 class SlicesDock(LiveDock):
-    """Truth | forecast | difference on a plane at right angles to x, y or z."""
+    """Truth | forecast | difference on a plane at right angles to x, y or z, or through three atoms.
+
+    A profile shows the values along a line that can be dragged.
+    """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self.plane = QComboBox(objectName="plane")
-        self.plane.addItems(PLANES)
+        self.plane.addItems((*PLANES, ATOMS))
+        self.atoms = QLineEdit("1 2 3", objectName="atoms", visible=False)
+        self.atoms.setToolTip("Numbers of three atoms, the first of the file is 1")
+        self.atoms.setMaximumWidth(110)
+        self.atoms.editingFinished.connect(self.refresh)
         self.position = QSlider(Qt.Orientation.Horizontal, objectName="position")
         self.position.setRange(0, STEPS)
         self.position.setValue(STEPS // 2)
         self.position.setMinimumWidth(160)
         self.where = QLabel()
-        self.plane.currentTextChanged.connect(self.refresh)
+        self.plane.currentTextChanged.connect(self._on_plane)
+        self.along = QToolButton(text="Profile", checkable=True, objectName="along")
+        self.along.setToolTip("Values along the line, which can be dragged")
+        self.along.toggled.connect(self._on_along)
         self.position.valueChanged.connect(self.refresh)
         self.moment = TextLine(name="moment", align=Qt.AlignmentFlag.AlignRight)
         self.layout().addWidget(
-            row(QLabel("cut at"), self.plane, self.position, self.where, self.moment, self.export)
+            row(
+                QLabel("cut at"),
+                self.plane,
+                self.atoms,
+                self.position,
+                self.where,
+                self.moment,
+                self.along,
+                self.export,
+            )
         )
-        self.view = pg.GraphicsLayoutWidget()
+        self.view = View()
         self.view.setBackground(None)
         self.view.ci.layout.setContentsMargins(0, 0, 0, 6)
         self.view.ci.layout.setHorizontalSpacing(6)
-        self.layout().addWidget(self.view, 1)
+        self.profile = plot("along the line (Å)", "ρ (Å⁻³)")
+        self.profile.setVisible(False)
+        self.profile.setMaximumWidth(PROFILE_WIDTH)
+        beside = QHBoxLayout()
+        beside.addWidget(self.view, 3)
+        beside.addWidget(self.profile, 1)
+        self.layout().addLayout(beside, 1)
         self._shown: Cuts | None = None
         self._build()
+        self.view.resized.connect(self._fit_plots)
 
     def sheet(self) -> Pictures | None:
         """The cuts that are shown."""
@@ -77,10 +126,10 @@ class SlicesDock(LiveDock):
         if shown is None:
             return None
         cuts = {name: getattr(shown, name) for name in self.images if getattr(shown, name) is not None}
-        title = f"{self.plane.currentText()} = {shown.position:.2f} Å, {shown.moment}"
         low, high = shown.limits
-        labels = shown.plane.labels(shown.cell)
-        return Pictures(title, cuts, shown.edges, labels, shown.limits, DIFFERENCE_SHARE * (high - low))
+        reach = DIFFERENCE_SHARE * (high - low)
+        title = f"{shown.where}, {shown.moment}"
+        return Pictures(title, cuts, shown.edges, shown.labels, shown.limits, reach)
 
     def _build(self) -> None:
         self.images = {}
@@ -97,6 +146,17 @@ class SlicesDock(LiveDock):
             cell.getAxis("bottom").setHeight(BOTTOM)
             self.images[name] = pg.ImageItem(axisOrder="col-major")
             cell.addItem(self.images[name])
+        self.lines = {
+            name: pg.InfiniteLine(0.0, 0, LINE_PEN, movable=name == "truth") for name in self.images
+        }
+        for name, line in self.lines.items():
+            line.setVisible(False)
+            _plot_of(self.images[name]).addItem(line, ignoreBounds=True)
+        self.lines["truth"].sigPositionChanged.connect(self._draw_profile)
+        self.curves = {
+            name: self.profile.plot(name=name, pen=pen(color))
+            for name, color in (("truth", TRUTH), ("forecast", FORECAST))
+        }
         self.bar = self._bar(FIELD_COLORMAP, "ρ (Å⁻³)", 3, "truth", "forecast")
         self.difference_bar = self._bar(DIFFERENCE_COLORMAP, "Δρ (Å⁻³)", 5, "difference")
 
@@ -109,36 +169,55 @@ class SlicesDock(LiveDock):
         return bar
 
     def plot_items(self) -> list[pg.PlotItem]:
-        """The three plots."""
-        return [_plot_of(item) for item in self.images.values()]
+        """The three plots and the profile."""
+        return [*(_plot_of(item) for item in self.images.values()), self.profile.getPlotItem()]
 
     def axes(self) -> list[pg.AxisItem]:
         """Those of the plots and of the colour bars."""
         bars = (self.bar, self.difference_bar)
         return [*super().axes(), *(bar.getAxis(side) for bar in bars for side in ("left", "right"))]
 
-    def request(self) -> tuple[str, float, tuple[float, float]]:
-        """Plane, position in fractions of the cell, limits."""
-        return self.plane.currentText(), self.position.value() / STEPS, self.stage.limits
+    def _on_plane(self, name: str) -> None:
+        self.atoms.setVisible(name == ATOMS)
+        self.position.setVisible(name != ATOMS)
+        self.refresh()
 
-    def compute(self, state: State, request: tuple[str, float, tuple[float, float]]) -> Cuts | None:
+    def _on_along(self, shown: bool) -> None:
+        self.profile.setVisible(shown)
+        for line in self.lines.values():
+            line.setVisible(shown)
+        self._draw_profile()
+        self._fit_plots()
+
+    def request(self) -> Request:
+        """What is chosen, and the limits that all views share."""
+        position = self.position.value() / STEPS
+        return Request(self.plane.currentText(), position, self.atoms.text(), self.stage.limits)
+
+    def compute(self, state: State, request: Request) -> Cuts | None:
         """The three cuts at the slider."""
-        name, position, limits = request
         if state.truth is None:
             return None
-        plane = Plane.named(name)
-        index = plane.index(state.truth.grid, position)
-        cuts = [None if frame is None else plane.picture(frame, index) for frame in state.pair()]
         cell, grid = state.truth.cell, state.truth.grid
-        position = index / grid[plane.normal] * float(np.linalg.norm(cell[plane.normal]))
-        return Cuts(plane, cell, plane.edges(cell, grid), position, describe_time(state), *cuts, limits)
+        if request.plane == ATOMS:
+            chosen = three(request.atoms, state.positions())
+            cut = Oblique.through(chosen, cell)
+            pictures = [None if frame is None else cut.picture(frame, cell) for frame in state.pair()]
+            placed = (OBLIQUE_LABELS, cut.edges, f"atoms {request.atoms}")
+        else:
+            plane = Plane.named(request.plane)
+            index = plane.index(grid, request.position)
+            pictures = [None if frame is None else plane.picture(frame, index) for frame in state.pair()]
+            height = index / grid[plane.normal] * float(np.linalg.norm(cell[plane.normal]))
+            placed = (plane.labels(cell), plane.edges(cell, grid), f"{request.plane} = {height:.2f} Å")
+        return Cuts(*placed, describe_time(state), *pictures, request.limits)
 
     def draw(self, result: Cuts | None) -> None:
         """Set images, places and limits."""
         if result is None:
             return
         self._shown = result
-        self.where.setText(f"= {result.position:.2f} Å")
+        self.where.setText(result.where)
         self.moment.setText(result.moment)
         low, high = result.limits
         reach = DIFFERENCE_SHARE * (high - low)
@@ -149,11 +228,26 @@ class SlicesDock(LiveDock):
             self._fit_plots()
         for name, item in self.images.items():
             self._place(item, getattr(result, name), result)
+        self._draw_profile()
 
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
-        """Keep the plots as wide as their images are high."""
-        super().resizeEvent(event)
-        self._fit_plots()
+    def _draw_profile(self) -> None:
+        """Values of both densities along the line, at the pictures' points."""
+        shown = self._shown
+        if shown is None or not self.along.isChecked():
+            return
+        left, right, bottom, top = shown.edges
+        height = min(max(float(self.lines["truth"].value()), bottom), top)
+        for line in self.lines.values():
+            line.setValue(height)
+        for name, curve in self.curves.items():
+            cut = getattr(shown, name)
+            if cut is None:
+                curve.setData([], [])
+                continue
+            across, up = cut.shape
+            row_of = min(int((height - bottom) / (top - bottom) * up), up - 1)
+            curve.setData(left + (np.arange(across) + 0.5) * (right - left) / across, cut[:, row_of])
+        label_axes(self.profile.getPlotItem(), shown.labels[0], "ρ (Å⁻³)")
 
     def _fit_plots(self) -> None:
         """Give each plot the shape of the cell, so that its axes end where the cell ends."""
@@ -172,8 +266,18 @@ class SlicesDock(LiveDock):
         left, right, bottom, top = result.edges
         item.setImage(values, autoLevels=False)
         item.setRect(QRectF(left, bottom, right - left, top - bottom))
-        across, up = result.plane.labels(result.cell)
+        across, up = result.labels
         label_axes(_plot_of(item), across, up if item is self.images["truth"] else "")
+
+
+def three(text: str, positions: np.ndarray | None) -> np.ndarray:
+    """Positions (3, 3) in Å of the atoms that "1 5 9" names; ValueError in words."""
+    if positions is None:
+        raise ValueError("no atoms are known at this moment; choose x, y or z")
+    parts = text.replace(",", " ").split()
+    if len(parts) != 3 or not all(part.isdigit() and 1 <= int(part) <= len(positions) for part in parts):
+        raise ValueError(f"name three atoms from 1 to {len(positions)}, such as 1 2 3, not {text!r}")
+    return positions[[int(part) - 1 for part in parts]]
 
 
 def _plot_of(item: pg.ImageItem) -> pg.PlotItem:

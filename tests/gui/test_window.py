@@ -19,7 +19,7 @@ def test_opens_ready_with_sample_emulator_and_all_docks(desk: SimpleNamespace, w
     assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "difference"]
     assert desk.panel.data.value == wave_file and desk.panel.emulator.value == "tiny"
     assert desk.panel.run.enabled and desk.panel.run.text == "Forecast"
-    assert set(desk.docks) == {"Histogram", "S(q)", "F(q,t)", "Drift", "Slices", "Isosurface"}
+    assert set(desk.docks) == {"Histogram", "S(q)", "F(q,t)", "Drift", "Latents", "Slices", "Isosurface"}
     assert desk.docks["Slices"].seen and desk.docks["Histogram"].seen
     assert desk.viewer.canvas.grid.enabled and tuple(desk.viewer.canvas.grid.shape) == (1, 2)
 
