@@ -48,14 +48,14 @@ class Export(threading.Thread):
         return self._cancelled.is_set()
 
     def words(self) -> str:
-        """How far it is: 120 of 300 frames, 12 s left."""
+        """How far it is: 120 of 300, 12 s left."""
         if self.cancelled:
             return "cancelling…"
         if not self.total:
             return "preparing…"
         passed = time.monotonic() - self._began
-        left = passed / self.done * (self.total - self.done) if self.done else None
-        return f"{self.done} of {self.total} frames" + ("" if left is None else f", {left:.0f} s left")
+        left = passed / (self.done - 1) * (self.total - self.done) if self.done > 1 else None
+        return f"{self.done} of {self.total}" + ("" if left is None else f", {left:.0f} s left")
 
     def _progress(self, done: int, total: int) -> bool:
         if not self.done:

@@ -99,7 +99,12 @@ class Painter:
         for column, field in enumerate(scene.fields):
             self._plotter.subplot(0, column)
             self._plotter.set_background(scene.background)
-            self._plotter.add_text(field.name, color=field.title_color, font_size=10, position="upper_left")
+            self._plotter.add_text(
+                field.name,
+                color=field.title_color,
+                font_size=max(10, scene.size[1] // 60),
+                position="upper_left",
+            )
 
     def _put(self, key: tuple[int, str], mesh: pv.PolyData, look: dict[str, object]) -> None:
         if key in self._actors:

@@ -90,14 +90,14 @@ def surface_picture(
 
 
 def stamped(picture: np.ndarray, title: str, clock: str, color: str = "#222222") -> np.ndarray:
-    """The picture with a title above and the time below, as on a slice movie."""
+    """The picture with a title and the time below; the names of the fields stand above."""
     from matplotlib import get_data_path
     from PIL import Image, ImageDraw, ImageFont
 
     drawn = Image.fromarray(picture[..., :3])
     pen, unit = ImageDraw.Draw(drawn), min(drawn.width / 1120, drawn.height / 720)
     for words, face, size, place in (
-        (title, "DejaVuSans.ttf", 26, (drawn.width / 2, 30 * unit)),
+        (title, "DejaVuSans.ttf", 26, (drawn.width / 2, drawn.height - 54 * unit)),
         (clock, "DejaVuSans-Bold.ttf", 26, (drawn.width / 2, drawn.height - 22 * unit)),
     ):
         font = ImageFont.truetype(

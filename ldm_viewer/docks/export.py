@@ -13,7 +13,7 @@ import numpy as np
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QImage, QPainter, QPaintEvent
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QScrollArea, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QSizePolicy, QWidget
 
 from ldm_viewer.artist import Artist
 from ldm_viewer.canvasfilm import CanvasFilm
@@ -26,6 +26,7 @@ from ldm_viewer.footage import Footage
 from ldm_viewer.frames import Series
 from ldm_viewer.movie import Film, Shot, slice_movie
 from ldm_viewer.page import write_page
+from ldm_viewer.stage import docked
 from ldm_viewer.turntable import Ride, surface_movie, surface_picture
 from ldm_viewer.worker import step_aside
 
@@ -116,14 +117,13 @@ class ExportDock(LiveDock):
         self.destroyed.connect(partial(_close, self.artist))
 
     def _lay_out(self) -> None:
-        scroll = QScrollArea(widgetResizable=True, frameShape=QScrollArea.Shape.NoFrame)
-        scroll.setWidget(self.form)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFixedWidth(FORM_WIDTH)
+        self.form.setFixedWidth(FORM_WIDTH)
         holder = QWidget()
+        expanding = QSizePolicy.Policy.Expanding  # else napari puts a stretch below
+        holder.setSizePolicy(expanding, expanding)
         layout = QHBoxLayout(holder)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        layout.addWidget(self.form)
         layout.addWidget(self.screen, 1)
         self.layout().addWidget(holder, 1)
 
@@ -260,7 +260,12 @@ class ExportDock(LiveDock):
         return lambda tell: write_movie(path, film.pictures(), len(moments), order.ride.fps, tell), film
 
     def _watch(self) -> bool:
-        """Show how far the export is, in turn with the other docks."""
+        """Show how far the export is, in turn with the other docks; a closed dock gives it up."""
+        if not docked(self):
+            self.cancel()
+            self.artist.close()
+            self.stage.turns.remove(self._watch)
+            return False
         if self.job is None or not self.form.cancel.isVisibleTo(self.form):
             return False
         if not self.job.is_alive() and self.job.ident is not None:

@@ -11,9 +11,12 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QProgressBar,
+    QScrollArea,
+    QSizePolicy,
     QSlider,
     QSpinBox,
     QToolButton,
+    QVBoxLayout,
     QWidget,
 )
 
@@ -29,6 +32,7 @@ CUSTOM = "custom"
 STEPS = 1000  # of the position slider, over the cell
 LARGEST = 8192  # pixels of a side
 END = "end"
+NUMBER_WIDTH = 74  # pixels
 
 
 class ExportForm(QWidget):
@@ -74,6 +78,8 @@ class ExportForm(QWidget):
         self.position.setToolTip("Where along it the cut lies")
         self.strip = _choice("strip", list(STRIPS), "Curves of truth and forecast below the slices")
         self.title = QLineEdit(objectName="title", placeholderText="no title")
+        for widget in (self.title, self.position):  # as wide as there is room
+            widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.title.setToolTip("Words above the picture, or the page's title")
 
     def _make_how(self) -> None:
@@ -95,7 +101,7 @@ class ExportForm(QWidget):
         )
 
     def _make_run(self) -> None:
-        self.cancel = QToolButton(text="Cancel", toolTip="Stop; nothing is written")
+        self.cancel = QToolButton(text="Cancel", toolTip="Stop; nothing is left of it")
         self.cancel.setVisible(False)
         self.progress = QProgressBar(textVisible=False, maximum=1)
         self.progress.setMaximumHeight(8)
@@ -103,23 +109,30 @@ class ExportForm(QWidget):
         self.export = QToolButton(text="Export…", toolTip="Choose a file, then write it beside the window")
 
     def _lay_out(self) -> None:
-        self.fields = QFormLayout(self)
+        holder = QWidget()
+        self.fields = QFormLayout(holder)
         self.fields.setContentsMargins(0, 0, 6, 0)
         self.fields.setVerticalSpacing(3)
         self.fields.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.times = QLabel("×")
         self.rows = {
             "what": self._row("Export", self.what),
             "motion": self._row("Camera", self.motion, self.seconds),
             "views": self._row("Show", *self.views.values()),
-            "plane": self._row("Cut at", self.plane, self.position),
-            "strip": self._row("Below", self.strip),
+            "plane": self._row("Cut at", self.plane, self.position, QLabel("below"), self.strip),
             "title": self._row("Title", self.title),
             "time": self._row("Time", self.first, QLabel("–"), self.last, self.smooth),
-            "size": self._row("Size", self.size, self.wide, QLabel("×"), self.high, self.fps),
-            "run": self._row("As", self.kind, self.export, self.cancel),
+            "size": self._row("Size", self.size, self.wide, self.times, self.high, self.fps),
         }
-        self.fields.addRow(self.status)
-        self.fields.addRow(self.progress)
+        scroll = QScrollArea(widgetResizable=True, frameShape=QScrollArea.Shape.NoFrame)
+        scroll.setWidget(holder)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setLayout(QVBoxLayout())
+        self.layout().setContentsMargins(0, 0, 0, 0)
+        self.layout().setSpacing(3)
+        self.layout().addWidget(scroll, 1)
+        self.layout().addWidget(self.progress)
+        self.layout().addWidget(row(self.kind, self.export, self.cancel, self.status))
 
     def _row(self, label: str, *widgets: QWidget) -> QWidget:
         holder = row(*widgets)
@@ -130,7 +143,7 @@ class ExportForm(QWidget):
         """Only the rows that the choice needs."""
         what = self.what.currentText()
         flat, page = what == SLICES, what == PAGE
-        for name in ("views", "plane", "strip"):
+        for name in ("views", "plane"):
             self._set_row(name, flat)
         self._set_row("motion", what in (SURFACES, CANVAS))
         self._set_row("size", not page)
@@ -138,9 +151,8 @@ class ExportForm(QWidget):
         self.smooth.setVisible(flat)
 
     def _show_size(self, _: str = "") -> None:
-        for widget in (self.wide, self.high):
+        for widget in (self.wide, self.times, self.high):
             widget.setVisible(self.size.currentText() == CUSTOM)
-        self.rows["size"].layout().itemAt(2).widget().setVisible(self.size.currentText() == CUSTOM)
 
     def _set_row(self, name: str, shown: bool) -> None:
         self.fields.setRowVisible(self.rows[name], shown)
@@ -161,4 +173,6 @@ def _number(
     box.setSuffix({"fps": " fps", "first": " fs", "last": " fs"}.get(name, ""))
     box.setSpecialValueText(special)
     box.setKeyboardTracking(False)
+    box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)  # they would not fit beside each other
+    box.setMaximumWidth(NUMBER_WIDTH)
     return box
