@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer
+from scipy.spatial.transform import Rotation
 
 from ldm_viewer.encoder import MovieCancelled
 from ldm_viewer.turntable import stamped
@@ -39,6 +40,7 @@ class CanvasFilm(QObject):
         self._taken: queue.Queue[np.ndarray | Exception] = queue.Queue(AHEAD)
         self._next = 0
         self._before = (viewer.camera.angles, viewer.dims.point[0])
+        self._directions = np.array(viewer.camera.view_direction), np.array(viewer.camera.up_direction)
         self._export: Export | None = None
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._take)
@@ -79,7 +81,9 @@ class CanvasFilm(QObject):
     def _picture(self, time_fs: float, turned: float) -> np.ndarray:
         viewer, ride = self._viewer, self._ride
         if turned:
-            viewer.camera.angles = _about_vertical(self._before[0], turned)
+            ahead, up = self._directions
+            turn = Rotation.from_rotvec(np.deg2rad(turned) * up)
+            viewer.camera.set_view_direction(tuple(turn.apply(ahead)), tuple(up))
         if time_fs != viewer.dims.point[0]:
             viewer.dims.set_point(0, time_fs)
         picture = viewer.screenshot(size=ride.size[::-1], flash=False)
@@ -90,9 +94,3 @@ class CanvasFilm(QObject):
         self._viewer.camera.angles, time_fs = self._before
         self._viewer.dims.set_point(0, time_fs)
         self.deleteLater()
-
-
-def _about_vertical(angles: tuple[float, float, float], degrees: float) -> tuple[float, float, float]:
-    """The camera's Euler angles after a turn about the axis that stands upright on the screen."""
-    first, second, third = angles
-    return first, second + degrees, third

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QImage, QPainter, QPaintEvent
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QSizePolicy, QWidget
 
 from ldm_viewer.artist import Artist
 from ldm_viewer.canvasfilm import CanvasFilm
 from ldm_viewer.docks.base import LiveDock
-from ldm_viewer.docks.exportform import CANVAS, PAGE, SLICES, STEPS, SURFACES, ExportForm
+from ldm_viewer.docks.exportform import STEPS, ExportForm
+from ldm_viewer.docks.screen import Preview, Screen
 from ldm_viewer.docks.surface import SurfaceDock
 from ldm_viewer.encoder import KINDS, write_movie
 from ldm_viewer.export import Export
-from ldm_viewer.footage import Footage
-from ldm_viewer.frames import Series
 from ldm_viewer.movie import Film, Shot, slice_movie
+from ldm_viewer.order import CANVAS, PAGE, SLICES, SURFACES, Order, about_page, fitted, footage_of, title_of
 from ldm_viewer.page import write_page
 from ldm_viewer.stage import docked
-from ldm_viewer.turntable import Ride, surface_movie, surface_picture
+from ldm_viewer.turntable import TIME, Ride, surface_movie, surface_picture
 from ldm_viewer.worker import step_aside
 
 if TYPE_CHECKING:
@@ -37,61 +35,8 @@ if TYPE_CHECKING:
     from ldm_viewer.state import State
 
 FORM_WIDTH = 372
+CANVAS_WORDS = "The canvas above is filmed as it is: choose 3-D (Ctrl+Y), camera, layers and colours there."
 PREVIEW = (640, 480)  # pixels at most: it is the movie made small
-
-
-@dataclass(frozen=True)
-class Order:
-    """What the form says."""
-
-    what: str
-    shot: Shot
-    ride: Ride
-    span_fs: tuple[float, float]
-    """After the start."""
-    smooth: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Preview:
-    """A picture (height, width, 3 or 4) uint8, or words instead."""
-
-    picture: np.ndarray | None
-    words: str = ""
-
-
-class Screen(QWidget):
-    """Shows the preview as large as fits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._image: QImage | None = None
-        self._words = ""
-        self.setMinimumSize(160, 90)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setToolTip("The movie's picture at the slider")
-
-    def show_preview(self, preview: Preview) -> None:
-        """Show a picture, or words."""
-        self._words, self._image = preview.words, None
-        if preview.picture is not None:
-            kept = np.ascontiguousarray(preview.picture[..., :3])
-            height, width, _ = kept.shape
-            self._image = QImage(kept.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
-        """The picture in the middle, in its own shape."""
-        painter = QPainter(self)
-        if self._image is None:
-            painter.drawText(
-                self.rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self._words
-            )
-            return
-        room = self._image.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
-        left, top = (self.width() - room.width()) // 2, (self.height() - room.height()) // 2
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawImage(self.rect().adjusted(left, top, -left, -top), self._image)
 
 
 class ExportDock(LiveDock):
@@ -185,12 +130,10 @@ class ExportDock(LiveDock):
         if isinstance(request, str):
             return Preview(None, request)
         if request.what == PAGE:
-            return Preview(None, _about_page(footage_of(state, request)))
+            return Preview(None, about_page(footage_of(state, request)))
         if request.what == CANVAS:
-            return Preview(
-                None, "The canvas above is filmed as it is: choose its 3-D view, layers and colours there."
-            )
-        small = _fitted(request.shot.size, PREVIEW)
+            return Preview(None, CANVAS_WORDS)
+        small = fitted(request.shot.size, PREVIEW)
         if request.what == SURFACES:
             ride = Ride(**{**vars(request.ride), "size": small})
             zero = footage_of(state, request).zero_fs
@@ -247,7 +190,7 @@ class ExportDock(LiveDock):
         if order.what == PAGE:
             limits = order.shot.limits
             return lambda tell: write_page(
-                path, footage, title=order.shot.title or _title(state), limits=limits, progress=tell
+                path, footage, title=order.shot.title or title_of(state), limits=limits, progress=tell
             ), None
         if order.what == SLICES:
             Film.check(footage, order.shot)
@@ -255,6 +198,8 @@ class ExportDock(LiveDock):
         if order.what == SURFACES:
             times, zero = footage.times_fs, footage.zero_fs
             return lambda tell: surface_movie(path, state, times, order.ride, zero, tell), None
+        if self.stage.viewer.dims.ndisplay == 2 and order.ride.motion != TIME:
+            raise ValueError(f"a plane cannot turn: show the canvas in 3-D (Ctrl+Y), or choose {TIME!r}")
         moments = order.ride.moments(footage.times_fs, state.time_fs)
         film = CanvasFilm(self.stage.viewer, order.ride, moments, footage.zero_fs)
         return lambda tell: write_movie(path, film.pictures(), len(moments), order.ride.fps, tell), film
@@ -305,35 +250,6 @@ class ExportDock(LiveDock):
         path, _ = QFileDialog.getSaveFileName(self, "Export", stem + suffix, kinds)
         if path:
             self.save(path if Path(path).suffix.lower() == suffix else path + suffix)
-
-
-def footage_of(state: State, order: Order) -> Footage:
-    """Truth and shown forecast in the chosen time; ValueError in words where there is nothing."""
-    truth = state.truth if state.adapted is None else Series.of(state.adapted)
-    run = state.shown
-    zero = 0.0 if run is None else run.first_fs - run.step_fs
-    whole = order.span_fs == (-np.inf, np.inf)
-    span = order.span_fs if whole else (order.span_fs[0] + zero, order.span_fs[1] + zero)
-    smooth = order.smooth and order.what == SLICES
-    return Footage.of(truth, state.forecast, smooth=smooth, span_fs=span)
-
-
-def _title(state: State) -> str:
-    name = "" if state.trajectory is None else f"{state.trajectory.formula}, {state.trajectory.path.stem}"
-    return name if state.shown is None else f"{name}: {state.shown.label}"
-
-
-def _about_page(footage: Footage) -> str:
-    return (
-        f"{len(footage)} frames in one file that any browser opens without a network: slices with a slider, "
-        "curves, an isosurface to turn."
-    )
-
-
-def _fitted(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
-    """The same shape inside `room`, in even pixels."""
-    share = min(1.0, room[0] / size[0], room[1] / size[1])
-    return tuple(max(160, 2 * round(side * share / 2)) for side in size)
 
 
 def _changed(widget: QWidget) -> Any:

@@ -24,10 +24,10 @@ from ldm_viewer.docks.parts import TextLine, row
 from ldm_viewer.encoder import KINDS
 from ldm_viewer.footage import VIEWS
 from ldm_viewer.movie import SIZES, SMALLEST, STRIPS
+from ldm_viewer.order import CANVAS, PAGE, SLICES, SURFACES, WHATS
 from ldm_viewer.planes import PLANES
 from ldm_viewer.turntable import MOTIONS
 
-SLICES, SURFACES, CANVAS, PAGE = "slices", "isosurfaces", "napari's 3-D canvas", "web page (HTML)"
 CUSTOM = "custom"
 STEPS = 1000  # of the position slider, over the cell
 LARGEST = 8192  # pixels of a side
@@ -62,7 +62,7 @@ class ExportForm(QWidget):
         return tuple(view for view, box in self.views.items() if box.isChecked())
 
     def _make_what(self) -> None:
-        self.what = _choice("what", [SLICES, SURFACES, CANVAS, PAGE], "What is filmed, or written as a page")
+        self.what = _choice("what", list(WHATS), "What is filmed, or written as a page")
         self.motion = _choice(
             "motion",
             list(MOTIONS),

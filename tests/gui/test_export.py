@@ -15,8 +15,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 import ldm_viewer.docks.export as export_dock
-from ldm_viewer.docks.export import CANVAS, PAGE, SURFACES
 from ldm_viewer.movie import Film, Shot
+from ldm_viewer.order import CANVAS, PAGE, SURFACES, footage_of
 
 MOUSE = Qt.MouseButton.LeftButton
 LONG = 60_000  # ms; an idle machine needs a twentieth
@@ -72,7 +72,7 @@ def test_the_preview_is_the_frame_at_the_slider(dock: object, desk: SimpleNamesp
     desk.session.look_at(desk.session.state.started_fs + 4.0)
     qtbot.waitUntil(lambda: seen(dock)() and dock.screen._image != first, timeout=LONG)
     order, state = dock.order(), desk.session.state
-    footage = export_dock.footage_of(state, order)
+    footage = footage_of(state, order)
     size = dock.screen._image.width(), dock.screen._image.height()
     film = Film(footage, Shot(**{**vars(order.shot), "size": size}))
     expected = film.picture(int(np.abs(footage.times_fs - state.time_fs).argmin()))[..., :3]
@@ -145,8 +145,10 @@ def test_the_canvas_is_filmed_and_goes_back(
     dock: object, desk: SimpleNamespace, qtbot: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     viewer = desk.viewer
-    before = tuple(viewer.camera.angles), float(viewer.dims.point[0])
+    before = (*viewer.camera.angles, viewer.dims.point[0])
     dock.form.what.setCurrentText(CANVAS)
+    press(qtbot, monkeypatch, dock, tmp_path / "canvas.mp4")
+    assert "a plane cannot turn" in notification_manager.records[-1].message and dock.job is None
     dock.form.motion.setCurrentText("through time")
     dock.form.size.setCurrentText("custom")
     dock.form.wide.setValue(320)
@@ -155,7 +157,7 @@ def test_the_canvas_is_filmed_and_goes_back(
     qtbot.waitUntil(ended(dock), timeout=LONG)
     reader = imageio_ffmpeg.read_frames(str(tmp_path / "canvas.mp4"))
     assert next(reader)["size"] == (320, 240) and len(list(reader)) == 5
-    assert (tuple(viewer.camera.angles), float(viewer.dims.point[0])) == before
+    assert (*viewer.camera.angles, viewer.dims.point[0]) == pytest.approx(before)
 
 
 def test_what_cannot_be_written_is_said_in_words(
