@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.dynamics import Dynamics, build
+from engine.dynamics import Dynamics
+from engine.models import build
 from engine.normalise import LogNormal
 from engine.recipes import from_dict, to_dict
 

@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from engine.dataset import Dataset, split
-from engine.dynamics import Dynamics, Losses, Stage, build
+from engine.dynamics import Dynamics, Losses, Stage
 from engine.emulator import save_emulator
+from engine.models import build
 from engine.normalise import LogNormal
 from engine.provenance import code_version, describe_data, describe_hardware
 from engine.recipes import Recipe

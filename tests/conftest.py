@@ -29,9 +29,9 @@ def tiny_emulator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from engine.autoencoder import PooledConfig
     from engine.diffusion import DiffusionConfig
-    from engine.dynamics import LatentDynamics
     from engine.emulator import save_emulator
     from engine.normalise import LogNormal
+    from engine.pooled_dynamics import PooledDynamics
     from engine.recipes import DataConfig, Recipe
 
     folder = tmp_path_factory.mktemp("emulators") / "tiny"
@@ -44,7 +44,7 @@ def tiny_emulator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     card = {"data": {"cell": CELL.tolist(), "composition": {"H": 1}}}
     blocks = [np.stack([wave(STEP_FS * k) for k in range(FRAMES)])]
-    save_emulator(folder, LatentDynamics(recipe), LogNormal.fit(blocks, STEP_FS), card)
+    save_emulator(folder, PooledDynamics(recipe), LogNormal.fit(blocks, STEP_FS), card)
     return folder
 
 

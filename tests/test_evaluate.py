@@ -11,9 +11,9 @@ from PIL import Image
 
 from engine.autoencoder import PooledConfig
 from engine.diffusion import DiffusionConfig
-from engine.dynamics import LatentDynamics
 from engine.emulator import Emulator, save_emulator
 from engine.normalise import LogNormal
+from engine.pooled_dynamics import PooledDynamics
 from engine.recipes import DataConfig, Recipe
 from engine.rollout import Frame
 from engine.scores import vrmse
@@ -79,7 +79,7 @@ def emulator_folder(folder, stride=1):
         "train_fs": [0.0, 148.0],
         "validation_fs": [150.0, SEEN_FS],
     }
-    save_emulator(folder, LatentDynamics(recipe), LogNormal.fit([liquid(80)], STEP_FS), {"data": data})
+    save_emulator(folder, PooledDynamics(recipe), LogNormal.fit([liquid(80)], STEP_FS), {"data": data})
     rows = ["step,stage,reconstruction,sjsd,denoising"] + [
         f"{10 * k},joint,{1 / k},{2 / k},{3 / k}" for k in range(1, 9)
     ]

@@ -8,11 +8,11 @@ import torch
 
 from engine import symmetry
 from engine.dataset import Dataset
-from engine.dynamics import build
 from engine.edm import EDMConfig, SpatialDenoiser
 from engine.emulator import Emulator, IncompatibleError
 from engine.layers import from_patches, to_patches
 from engine.losses import LossConfig
+from engine.models import build
 from engine.normalise import LogNormal
 from engine.recipes import RECIPES, DataConfig, Recipe, TrainingConfig
 from engine.rollout import rollout
@@ -236,4 +236,4 @@ def test_cells_and_densities_it_does_not_know_are_refused_in_words(tiny, tmp_pat
 
 def test_recipes_of_both_kinds_build_their_models():
     kinds = {name: type(build(recipe)).__name__ for name, recipe in RECIPES.items()}
-    assert kinds["paper"] == "LatentDynamics" and kinds["spatial"] == "SpatialDynamics"
+    assert kinds["paper"] == "PooledDynamics" and kinds["spatial"] == "PatchDynamics"

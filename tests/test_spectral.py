@@ -8,8 +8,8 @@ import torch
 
 from engine import symmetry
 from engine.corrections import Corrections, CorrectionsConfig
-from engine.dynamics import build
 from engine.emulator import Emulator
+from engine.models import build
 from engine.normalise import LogNormal
 from engine.propagator import Propagator, PropagatorConfig
 from engine.radial import Closure, hat_functions

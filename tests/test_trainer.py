@@ -15,10 +15,10 @@ import torch
 from engine.autoencoder import PooledConfig
 from engine.dataset import Dataset, split
 from engine.diffusion import DiffusionConfig
-from engine.dynamics import LatentDynamics
 from engine.emulator import Emulator
 from engine.losses import LossConfig
 from engine.normalise import LogNormal
+from engine.pooled_dynamics import PooledDynamics
 from engine.recipes import RECIPES, DataConfig, Recipe, TrainingConfig, from_dict, to_dict
 from engine.trainer import Checkpoint, Progress, train
 from engine.trajectory import Trajectory
@@ -145,13 +145,13 @@ def test_recipes_survive_a_card_and_unknown_fields_do_not():
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 def test_the_joint_stage_runs_in_its_precision(trajectory, tmp_path, monkeypatch, precision):
-    seen, losses = [], LatentDynamics.joint_losses
+    seen, losses = [], PooledDynamics.joint_losses
 
     def watched(self, pairs, generator):
         seen.append(self.autoencoder.trunk(pairs).dtype)
         return losses(self, pairs, generator)
 
-    monkeypatch.setattr(LatentDynamics, "joint_losses", watched)
+    monkeypatch.setattr(PooledDynamics, "joint_losses", watched)
     recipe = replace(TINY, training=replace(TINY.training, precision=precision))
     next(train(recipe, trajectory, tmp_path, device="cpu"))
     expected = torch.bfloat16 if precision == "bf16-mixed" else torch.float32

@@ -14,8 +14,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from engine.dynamics import build
 from engine.emulator import Emulator, save_emulator
+from engine.models import build
 from engine.recipes import PAPER, SPATIAL, SPECTRAL, Recipe
 from engine.trainer import Checkpoint, train
 from engine.trajectory import Trajectory

@@ -1,0 +1,91 @@
+"""The paper's model: a pooled latent and 1,000 denoising steps, with its objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from engine.autoencoder import PooledAutoencoder
+from engine.diffusion import Denoiser, ReverseChain, Schedule, denoising_loss, scripted
+from engine.dynamics import Dynamics, Losses, Stage
+from engine.losses import scaled_jsd
+from engine.recipes import Recipe
+
+if TYPE_CHECKING:
+    from engine.dataset import Dataset
+
+
+class PooledDynamics(Dynamics):
+    """The paper's: a pooled latent (B, d), the joint objective (S15), 1,000 denoising steps."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self.autoencoder = PooledAutoencoder(recipe.autoencoder, recipe.data.grid)
+        self.denoiser = Denoiser(recipe.diffusion, recipe.autoencoder.latent)
+        self.schedule = Schedule(recipe.diffusion)
+        self._chain: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def joint_losses(self, pairs: Tensor, generator: torch.Generator) -> Losses:
+        """L = L_AE + λ1 L_LDM + λ2 L_sJSD, states (2B, 2, Nx, Ny, Nz): B, then those Δτ later (S15)."""
+        weights = self.recipe.loss
+        latent = self.autoencoder.encode(pairs)
+        jitter = self.recipe.training.latent_noise * torch.randn(latent.shape, generator=generator)
+        decoded = self.autoencoder.decode(latent + jitter.to(latent))
+        terms = {"reconstruction": (decoded.float() - pairs).square().mean()}
+        current, following = latent.float().chunk(2)
+        terms |= self.latent_losses(current, following, generator)
+        terms["loss"] = terms["reconstruction"] + weights.denoising * terms["denoising"]
+        if weights.sjsd:
+            terms["sjsd"] = scaled_jsd(decoded[:, 0], pairs[:, 0], weights)
+            terms["loss"] = terms["loss"] + weights.sjsd * terms["sjsd"]
+        return terms
+
+    def latent_losses(self, current: Tensor, following: Tensor, generator: torch.Generator) -> Losses:
+        """L_LDM alone, on latents (B, d) of τ and τ + Δτ (S12)."""
+
+        def normal() -> Tensor:
+            return torch.randn(following.shape, generator=generator).to(following)
+
+        t = torch.randint(self.schedule.steps, (len(following),), generator=generator)
+        spread = torch.rand((len(current), 1), generator=generator).to(current)
+        condition = current + self.recipe.diffusion.condition_noise * spread * normal()
+        loss = denoising_loss(self.denoiser, self.schedule, following, condition, t, normal())
+        return {"loss": loss, "denoising": loss}
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The joint objective (S15), then the denoiser alone on the finished encoder's latents (S12)."""
+        settings = self.recipe.training
+
+        def joint(model: PooledDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
+            return model.joint_losses(data.chains(index).flatten(0, 1).to(model.device), draws)
+
+        def latent(model: PooledDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
+            return model.latent_losses(data.latents[index], data.latents[index + data.stride], draws)
+
+        def fix_scale(model: PooledDynamics, data: Dataset) -> None:
+            model.autoencoder.standardise.fix(model.encode_all(data))
+
+        return (
+            Stage(
+                *("joint", settings.joint_steps, settings.pairs, settings.precision),
+                *(self.parameters, joint, lambda model, data: None),
+            ),
+            Stage(
+                *("latent", settings.latent_steps, settings.latent_pairs, "32-true"),
+                *(self.denoiser.parameters, latent, fix_scale),
+                cached=True,
+            ),
+        )
+
+    def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
+        """(T + 1, d): the start and one draw per denoising step (S10)."""
+        return (self.schedule.steps + 1, *latent_shape)
+
+    def advance(self, latents: Tensor, noise: Tensor) -> Tensor:
+        """Ancestral sampling z_T → z_0 (S10), latents (K, d), noise (K, T + 1, d)."""
+        if self._chain is None:
+            self._chain = scripted(ReverseChain(self.denoiser, self.schedule))
+        return self._chain(latents, noise.transpose(0, 1).contiguous())
