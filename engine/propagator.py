@@ -107,20 +107,27 @@ class Propagator(LinearForecast):
         window = len(chains) - 3
         left = torch.stack([self._left(chains[i : i + window + 1]) for i in range(3)])
         waves = torch.fft.fftn(left, dim=(3, 4, 5), norm="ortho")
-        hats = self.network.hats(tuple(left.shape[3:]))
+        self._fit_memory(waves)
+        self._fit_color(waves.flatten(0, 1))
+
+    def _fit_memory(self, waves: Tensor) -> None:
+        """Correlations of waves (3, B, C, nx, ny, nz) with those one and two steps before, at every knot."""
+        hats = self.network.hats(tuple(waves.shape[3:]))
         power = torch.einsum("tbcxyz,kxyz->k", waves.abs().square(), hats).clamp(min=1e-9) / 3
-        for lag in (1, 2):
-            product = (waves[:-lag] * waves[lag:].conj()).real
-            self.memory[lag - 1] = torch.einsum("tbcxyz,kxyz->k", product, hats) / (3 - lag) / power
-        self.memory[0].clamp_(-0.95, 0.95)
-        self.memory[1].clamp_(max=0.95)  # and what two correlations of one process allow
-        self.memory[1] = torch.maximum(self.memory[1], 2 * self.memory[0].square() - 0.95)
-        waves = waves.flatten(0, 1)
-        pairs = torch.einsum("bixyz,bjxyz->ijxyz", waves, waves.conj()).real / len(waves)
-        wanted = self._factors(pairs)
+        one, two = (
+            torch.einsum("tbcxyz,kxyz->k", (waves[:-lag] * waves[lag:].conj()).real, hats) / (3 - lag) / power
+            for lag in (1, 2)
+        )
+        one = one.clamp(-0.95, 0.95)
+        two = torch.maximum(two, 2 * one.square() - 0.95).clamp(max=0.95)  # no process has others
+        self.memory.copy_(torch.stack([one, two]))
+
+    def _fit_color(self, waves: Tensor) -> None:
+        """Factors of the covariance of waves (B, C, nx, ny, nz) at every knot."""
+        wanted = self._factors(torch.einsum("bixyz,bjxyz->ijxyz", waves, waves.conj()).real / len(waves))
         self.color.copy_(wanted)
         for _ in range(5):  # between knots the factors are interpolated, not the covariance
-            kernels = self.kernels(tuple(left.shape[3:]))
+            kernels = self.kernels(tuple(waves.shape[2:]))
             got = self._factors(torch.einsum("ikxyz,jkxyz->ijxyz", kernels, kernels))
             step = torch.linalg.solve_triangular(
                 got.movedim(-1, 0), wanted.movedim(-1, 0), upper=False, left=False
@@ -160,21 +167,19 @@ class Propagator(LinearForecast):
 
         An autoregression of second order with the measured correlations; zero is noise not yet drawn.
         """
-        one, two = self.memory
-        second = (two - one.square()) / (1 - one.square())
-        first = one * (1 - second)
-        none, all_ = torch.zeros_like(one), torch.ones_like(one)
-        fresh = (1 - first * one - second * two).clamp(min=0).sqrt()
-        rules = torch.stack(
-            [
-                torch.stack([none, none, all_]),
-                torch.stack([one, none, (1 - one.square()).sqrt()]),
-                torch.stack([first, second, fresh]),
-            ]
-        )
         kept = before.unflatten(1, (self.memory_states, -1))
-        rule = rules[kept.flatten(2).any(2).sum(1)]
+        rule = self._rules()[kept.flatten(2).any(2).sum(1)]
         hats = self.network.hats(tuple(noise.shape[2:]))
         kernels = (rule @ hats.flatten(1)).unflatten(2, tuple(noise.shape[2:])).unsqueeze(2)
         waves = torch.fft.fftn(torch.cat([kept, noise.unsqueeze(1)], dim=1), dim=(3, 4, 5))
         return torch.fft.ifftn((waves * kernels).sum(1), dim=(2, 3, 4)).real
+
+    def _rules(self) -> Tensor:
+        """Shares of the last noise, that before and new noise, after none, one and two steps: (3, 3, knots)."""
+        one, two = self.memory
+        second = (two - one.square()) / (1 - one.square())
+        first = one * (1 - second)
+        fresh = (1 - first * one - second * two).clamp(min=0).sqrt()
+        no, yes = torch.zeros_like(one), torch.ones_like(one)
+        rows = ((no, no, yes), (one, no, (1 - one.square()).sqrt()), (first, second, fresh))
+        return torch.stack([torch.stack(row) for row in rows])
