@@ -175,7 +175,7 @@ class Propagator(LinearForecast):
         return torch.fft.ifftn((waves * kernels).sum(1), dim=(2, 3, 4)).real
 
     def _rules(self) -> Tensor:
-        """Shares of the last noise, that before and new noise, after none, one and two steps: (3, 3, knots)."""
+        """Shares of the last noise, that before and new noise after none, one, two steps: (3, 3, knots)."""
         one, two = self.memory
         second = (two - one.square()) / (1 - one.square())
         first = one * (1 - second)
