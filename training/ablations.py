@@ -17,6 +17,7 @@ from tqdm import tqdm
 from engine.emulator import Emulator, save_emulator
 from engine.models import build
 from engine.recipes import PAPER, SPATIAL, SPECTRAL, Recipe
+from engine.tailor import with_steps
 from engine.trainer import Checkpoint, train
 from engine.trajectory import Trajectory
 
@@ -59,11 +60,8 @@ SWITCHED = {
 
 def shortened(recipe: Recipe, share: float, equilibration_fs: float) -> Recipe:
     """The recipe with `share` of its steps, on the data after its equilibration."""
-    steps = {
-        name: round(share * getattr(recipe.training, name)) if getattr(recipe.training, name) else 0
-        for name in ("joint_steps", "latent_steps")
-    }
-    return vary(vary(recipe, "training", **steps), "data", equilibration_fs=equilibration_fs)
+    steps = recipe.training.joint_steps + recipe.training.latent_steps
+    return vary(with_steps(recipe, max(1, round(share * steps))), "data", equilibration_fs=equilibration_fs)
 
 
 def switch(source: Path, recipe: Recipe, folder: Path) -> None:
