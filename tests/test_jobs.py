@@ -35,7 +35,7 @@ def home(tmp_path, monkeypatch):
 def tiny(wave_file):
     """The spectral recipe with few weights, on the wave's grid."""
     recipe = fitted(SPECTRAL, Trajectory(wave_file))
-    diffusion = replace(recipe.diffusion, width=8, blocks=1, knots=4, embedding=8)
+    diffusion = replace(recipe.diffusion, width=8, blocks=1, knots=4)
     training = replace(recipe.training, latent_steps=60, latent_pairs=2, log_every=1, checkpoint_every=20)
     return replace(recipe, name="tiny", diffusion=diffusion, training=training)
 

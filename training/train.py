@@ -35,8 +35,9 @@ def run(job: Job) -> None:
             trajectory = Trajectory(job.data)
             if job.plan is None:
                 job.save()
-                report.tell(phase="measuring")
+                report.tell(phase="starting" if job.minutes is None else "measuring")
                 job = replace(job, plan=planned(job, trajectory, asked))
+                report.tell(phase="starting")
             job.save()
             events = train(
                 *(job.plan, trajectory, job.folder),

@@ -99,8 +99,8 @@ class TrainingDock(QWidget):
         self.stop = _button("Stop", "Keep the best emulator so far and end; it can go on later")
         self.use = _button("Use", "Choose this training's best emulator for the forecast")
         self.bar = QProgressBar()
-        self.bar.setMaximumHeight(14)
-        self.status = TextLine(NO_RUN, name="training status")
+        self.bar.setFormat(NO_RUN)
+        self.bar.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def _lay_out(self) -> None:
         left = QWidget()
@@ -110,17 +110,20 @@ class TrainingDock(QWidget):
         left.layout().setSpacing(3)
         left.layout().addWidget(self.form, 1)
         left.layout().addWidget(row(self.train, self.time, self.estimated))
-        runs = row(self.runs, self.pause, self.stop, self.use)
-        for part in (runs, self.bar, self.status):
-            left.layout().addWidget(part)
+        views = QHBoxLayout()
+        views.addWidget(self.curves, 4)
+        views.addWidget(self.preview, 5)
+        right = QVBoxLayout()
+        right.setSpacing(2)
+        right.addWidget(row(self.runs, self.pause, self.stop, self.use, self.bar))
+        right.addLayout(views, 1)
         self.setSizePolicy(
             QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding
         )  # else napari adds room
         self.setLayout(QHBoxLayout())
-        self.layout().setContentsMargins(4, 4, 4, 4)
+        self.layout().setContentsMargins(4, 2, 4, 2)
         self.layout().addWidget(left)
-        self.layout().addWidget(self.curves, 1)
-        self.layout().addWidget(self.preview, 1)
+        self.layout().addLayout(right, 1)
 
     def _connect(self) -> None:
         self.form.series_given.connect(self._ask_series)
@@ -150,8 +153,12 @@ class TrainingDock(QWidget):
         window.addDockWidget(area, dock)
         for other in there[:1]:
             window.tabifyDockWidget(other, dock)
-        dock.raise_()
-        QTimer.singleShot(0, lambda: window.resizeDocks([dock], [HEIGHT], Qt.Orientation.Vertical))
+        QTimer.singleShot(0, lambda: self._come_up(dock, window))  # tabs exist once the window is laid out
+
+    def _come_up(self, dock: QDockWidget, window: QMainWindow) -> None:
+        if docked(self):
+            dock.raise_()
+            window.resizeDocks([dock], [HEIGHT], Qt.Orientation.Vertical)
 
     # --------------------------------------------------------------------------------------------- commands
 
@@ -271,8 +278,8 @@ class TrainingDock(QWidget):
         old, self.sight = self.sight, sight
         if old == sight:
             return
-        self.status.setText(sight.words())
-        self.status.setToolTip(sight.status.message or sight.words())
+        self.bar.setFormat(sight.words().replace("%", "%%"))
+        self.bar.setToolTip(sight.status.message or sight.words())
         self.bar.setMaximum(max(1, sight.status.steps))
         self.bar.setValue(sight.status.step)
         self._show_controls(sight.standing)

@@ -85,19 +85,19 @@ class TrainingForm(QWidget):
         self.browse = widgets.PushButton(text="…", tooltip="Choose the folder in which a new one is made")
 
     def _lay_out(self) -> None:
-        self.choice.label, self.device.label, self.info.label = "Recipe", "Device", ""
+        self.info.label = ""
         rows = [
             _row("Data", self.data, self.file, self.series),
             self.info,
-            self.choice,
+            _row("Recipe", self.choice, widgets.Label(value="on"), self.device),
             _row("Grid", *self.grid),
             _row("Stride", self.stride, self.step_fs),
             _row("Budget", self.amount, self.budget),
-            self.device,
             _row("Into", self.folder, self.browse),
         ]
         self.form = widgets.Container(widgets=rows, labels=True)
         self.form.margins = (0, 0, 0, 0)
+        self.form.native.layout().setSpacing(3)
         self.info.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         for number in self.grid:
             number.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QRectF
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtWidgets import QComboBox, QHBoxLayout
 
 from engine.palette import BASELINE, FIELD_COLORMAP, FORECAST, FORECASTS, TRUTH
 from ldm_viewer.docks.base import LiveDock
@@ -40,7 +40,14 @@ QUANTITIES = {
     "learning rate": ("Learning rate", "learning rate", ("lr",)),
     "speed": ("Speed of training", "samples per second", ("samples_per_s",)),
 }
-PICTURE = 84  # pixels high
+PICTURES = 78  # pixels wide
+
+
+NAMES = {
+    "truth": "The simulation, a plane through the middle of the cell",
+    "forecast": "What the emulator says of that moment",
+    "rebuilt": "The simulation's frame through encoder and decoder",
+}
 
 
 class TrainingCurves(CurveDock):
@@ -143,34 +150,36 @@ class TrainingPreview(LiveDock):
         self.view = pg.GraphicsLayoutWidget()
         self.view.setBackground(None)
         self.view.ci.layout.setContentsMargins(0, 0, 0, 0)
-        self.view.setFixedHeight(PICTURE + 28)
-        self.images = {
-            name: self._picture(column, name) for column, name in enumerate(("truth", "forecast", "rebuilt"))
-        }
+        self.view.setFixedWidth(PICTURES)
+        self.images = {name: self._picture(place, name) for place, name in enumerate(NAMES)}
         self.plot = plot("lead time (fs)", "VRMSE")
         self.curves = {
             "forecast": self.plot.plot(
                 pen=pg.mkPen(FORECAST, width=2), symbol="o", symbolSize=4, name="forecast"
             ),
-            "persistence": self.plot.plot(pen=pg.mkPen(BASELINE, width=1), name="if nothing moved"),
+            "persistence": self.plot.plot(pen=pg.mkPen(BASELINE, width=1), name="no motion"),
         }
         self.layout().addWidget(row(self.words, self.export))
-        self.layout().addWidget(self.view)
-        self.layout().addWidget(self.plot, 1)
+        beside = QHBoxLayout()
+        beside.addWidget(self.view)
+        beside.addWidget(self.plot, 1)
+        self.layout().addLayout(beside, 1)
 
-    def _picture(self, column: int, name: str) -> pg.ImageItem:
-        cell = self.view.addPlot(row=0, col=column)
+    def _picture(self, place: int, name: str) -> pg.ImageItem:
+        cell = self.view.addPlot(row=place, col=0)
         cell.setAspectLocked(True)
         cell.setMenuEnabled(False)
         cell.hideButtons()
         cell.setDefaultPadding(0.0)
-        cell.setTitle(name, size="9pt")
         for side in ("left", "bottom"):
             cell.hideAxis(side)
         image = pg.ImageItem(
             axisOrder="col-major", colorMap=pg.colormap.get(FIELD_COLORMAP, source="matplotlib")
         )
         cell.addItem(image)
+        cell.setToolTip(NAMES[name])
+        label = pg.TextItem(name, color="w", anchor=(0, 0))
+        label.setParentItem(cell.getViewBox())
         return image
 
     def plot_items(self) -> list[pg.PlotItem]:

@@ -56,13 +56,19 @@ def press(qtbot: object, button: object) -> None:
 def make_small(dock: TrainingDock, **training: float) -> None:
     """Few weights and few steps, by the fields of the folded form."""
     recipe = dock.form.recipe
-    small = {"width": 8, "blocks": 1, "knots": 4, "embedding": 8}
+    small = {"width": 8, "blocks": 1, "knots": 4}
     training = {"latent_pairs": 2, "log_every": 1, "checkpoint_every": 20} | training
     dock.form.recipe = replace(
         recipe,
         diffusion=replace(recipe.diffusion, **small),
         training=replace(recipe.training, **training),
     )
+
+
+def picture(desk: SimpleNamespace, home: Path, name: str) -> None:
+    """Kept among the test's files, to be looked at."""
+    home.mkdir(exist_ok=True)
+    desk.viewer.window.screenshot(str(home / f"{name}.png"), canvas_only=False, flash=False)
 
 
 def told() -> str:
@@ -85,13 +91,16 @@ def test_the_form_proposes_what_suits_the_open_trajectory(
     assert form.folder.value.endswith("wave-paper")
 
 
-def test_every_field_has_a_widget_that_explains_and_changes_it(dock: TrainingDock, qtbot: object) -> None:
+def test_every_field_has_a_widget_that_explains_and_changes_it(
+    dock: TrainingDock, desk: SimpleNamespace, qtbot: object, home: Path
+) -> None:
     form = dock.form
     press(qtbot, form.advanced)
     for part, shown in form.parts.items():
         for widget in shown:
             assert widget.tooltip, f"{part}.{widget.name}"
             assert getattr(getattr(form.recipe, part), widget.name) == _held(widget), f"{part}.{widget.name}"
+    picture(desk, home, "advanced")
     shown = {widget.name: widget for widget in form.parts["training"]}
     shown["learning_rate"].value = 0.005
     shown["monitor"].value = "training"
@@ -117,13 +126,17 @@ def test_what_cannot_be_trained_is_said_before(dock: TrainingDock, qtbot: object
     assert "choose a trajectory to learn from" in told()
 
 
-def test_train_watch_and_forecast(dock: TrainingDock, desk: SimpleNamespace, qtbot: object) -> None:
+def test_train_watch_and_forecast(
+    dock: TrainingDock, desk: SimpleNamespace, qtbot: object, home: Path
+) -> None:
     make_small(dock)
+    desk.viewer.window.resize(1280, 800)
     dock.form.budget.value = STEPS
     dock.form.amount.value = 40
+    picture(desk, home, "asked")
     press(qtbot, dock.train)
     until(qtbot, lambda: dock.sight.standing is Standing.FINISHED)
-    assert dock.bar.value() == 40 and "finished: step 40 of 40" in dock.status.text()
+    assert dock.bar.value() == 40 and "finished: step 40 of 40" in dock.bar.format()
     assert "its emulator is in the list" in told()
     assert "wave-spectral" in desk.panel.emulator.choices
     until(qtbot, lambda: "denoising" in dock.curves.curves)
@@ -131,6 +144,7 @@ def test_train_watch_and_forecast(dock: TrainingDock, desk: SimpleNamespace, qtb
     assert len(x) == 40 and x[-1] == 40 and np.isfinite(y).all()
     until(qtbot, lambda: dock.preview.sheet() is not None)
     assert "VRMSE on unseen" in dock.preview.words.text()
+    picture(desk, home, "trained")
     press(qtbot, dock.use)
     assert desk.panel.emulator.value == "wave-spectral" and desk.session.state.emulator.dt_fs == 10.0
     forecast(desk, qtbot, frames=3)
