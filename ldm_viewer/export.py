@@ -12,15 +12,17 @@ from pathlib import Path
 from ldm_viewer.encoder import MovieCancelled, Progress
 from ldm_viewer.worker import step_aside
 
+CANCELLED = "cancelled; nothing was written"
 LONGEST_GOODBYE = 5.0  # seconds to wait at the program's end, so that nothing half-made stays
 
 
 class Export(threading.Thread):
     """Runs `make(progress)`, which returns the path that it has written; look at the fields at any time."""
 
-    def __init__(self, make: Callable[[Progress], Path]) -> None:
+    def __init__(self, make: Callable[[Progress], Path], stop: Callable[[], None] | None = None) -> None:
+        """`stop`, if given, ends at once what a cancel would have to wait for."""
         super().__init__(name="export", daemon=True)
-        self._make = make
+        self._make, self._stop = make, stop
         self._cancelled = threading.Event()
         self._began = time.monotonic()
         self.done, self.total = 0, 0
@@ -34,13 +36,16 @@ class Export(threading.Thread):
         try:
             self.path = self._make(self._progress)
         except MovieCancelled:
-            self.error = "cancelled; nothing was written"
+            self.error = CANCELLED
         except Exception as error:  # the window says it in words; a traceback in a thread reaches nobody
-            self.error = f"not exported: {str(error) or type(error).__name__}"
+            said = f"not exported: {str(error) or type(error).__name__}"
+            self.error = CANCELLED if self.cancelled else said
 
     def cancel(self) -> None:
-        """Stop after the picture under way; no file is left."""
+        """Stop after the picture under way, or at once where there is a `stop`; no file is left."""
         self._cancelled.set()
+        if self._stop is not None:
+            self._stop()
 
     @property
     def cancelled(self) -> bool:

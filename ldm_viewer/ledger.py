@@ -142,7 +142,7 @@ def _compare(account: _Account, frame: np.ndarray, index: int, truth: Series) ->
     """Squared errors of forecast and baselines at this frame's time, and what the baselines' values are."""
     start_fs = account.series.start_fs - account.series.step_fs
     real = truth.at(account.series.time_at(index))
-    rivals = {"forecast": frame, **_baselines(truth, start_fs, (index + 1) * account.series.step_fs)}
+    rivals = {"forecast": frame, **baselines(truth, start_fs, (index + 1) * account.series.step_fs)}
     for name, values in rivals.items():
         error = np.nan if real is None else float(((values - real) ** 2).mean(dtype=np.float64))
         account.squares.setdefault(name, []).append(error)
@@ -150,7 +150,7 @@ def _compare(account: _Account, frame: np.ndarray, index: int, truth: Series) ->
             account.counts.setdefault(name, []).append(counts(values[None], account.recorder.bins.value)[0])
 
 
-def _baselines(truth: Series, start_fs: float, lead_fs: float) -> dict[str, np.ndarray]:
+def baselines(truth: Series, start_fs: float, lead_fs: float) -> dict[str, np.ndarray]:
     """The truth where the run began, at rest and moved along its derivative; none beyond the truth's end."""
     index = truth.index_at(start_fs)
     if index is None or index < 1:

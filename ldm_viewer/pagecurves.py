@@ -9,8 +9,8 @@ import numpy as np
 
 from engine.observables import FINE_SHELLS, electron_count, histogram, structure_factor
 from engine.palette import BASELINE, FORECAST, TRUTH
-from engine.scores import linear_extrapolation
-from ldm_viewer.footage import SAME_FS, Footage
+from ldm_viewer.footage import Footage
+from ldm_viewer.ledger import baselines
 
 COLORS = {"truth": TRUTH, "forecast": FORECAST}
 BINS = 100
@@ -50,23 +50,14 @@ class Curves:
     def _compare(self, time_fs: float) -> None:
         """RMS errors of forecast, start at rest, and start moved along its derivative, e/Å³."""
         real, made = self.footage.at("truth", time_fs), self.footage.at("forecast", time_fs)
-        rivals = {"forecast": made, **self._trivial(time_fs)}
+        start_fs, truth = self.footage.zero_fs, self.footage.truth
+        rivals = {} if truth is None or made is None else baselines(truth, start_fs, time_fs - start_fs)
+        rivals["forecast"] = made
         for name, errors in self.errors.items():
             known = real is not None and rivals.get(name) is not None
             errors.append(float(np.sqrt(np.mean((rivals[name] - real) ** 2))) if known else np.nan)
         if real is not None:
             self.spread.append(float(real.std()))
-
-    def _trivial(self, time_fs: float) -> dict[str, np.ndarray]:
-        truth, start = self.footage.truth, self.footage.zero_fs
-        index = None if truth is None or self.footage.forecast is None else truth.index_at(start)
-        if index is None or abs(truth.time_at(index) - start) > SAME_FS:
-            return {}
-        if index < 1:
-            return {"persistence": np.asarray(truth.frames[index])}
-        now, before = np.asarray(truth.frames[index]), np.asarray(truth.frames[index - 1])
-        (moved,) = linear_extrapolation(now, before, np.array([time_fs - start]), truth.step_fs)
-        return {"persistence": now, "linear": moved}
 
     def plots(self, pack: Callable[[np.ndarray], str]) -> list[dict[str, Any]]:
         """What the page's script draws; `pack` makes text of an array."""

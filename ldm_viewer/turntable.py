@@ -54,13 +54,15 @@ def surface_movie(
     ride: Ride,
     zero_fs: float = 0.0,
     progress: Progress | None = None,
+    artist: Artist | None = None,
 ) -> Path:
     """Film the state's isosurfaces as .mp4, .gif or a folder of PNGs; raises what `write_movie` does.
 
     `times_fs` (T,) are the moments of a movie through time; a turn is of the state's own moment.
+    `artist` draws, and is closed afterwards; closing it earlier ends the movie at once.
     """
     moments = ride.moments(times_fs, state.time_fs)
-    artist = Artist()
+    artist = artist or Artist()
     try:
         pictures = (surface_picture(artist, state, ride, *moment, zero_fs) for moment in moments)
         return write_movie(path, pictures, len(moments), ride.fps, progress)

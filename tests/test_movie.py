@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from waves import wave, write_wave
 
 from engine.palette import FIELD_COLORMAP
+from engine.samples import sample_path
 from engine.trajectory import Trajectory
 from ldm_viewer.footage import VIEWS, Footage, between
 from ldm_viewer.frames import Series
@@ -236,3 +238,19 @@ def test_files_without_a_common_time_are_refused_in_words(tmp_path: Path) -> Non
     Trajectory(write_wave(tmp_path / "all.h5"))[20:].save(late)
     with pytest.raises(ValueError, match="no time in common"):
         run(early, late, tmp_path / "none.mp4")
+
+
+@pytest.mark.slow
+def test_300_frames_of_1080p_take_less_than_30_seconds_of_two_cores(tmp_path: Path) -> None:
+    """Counted in processor time, so that other programs on the machine do not matter."""
+
+    def spent() -> float:
+        usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(one.ru_utime + one.ru_stime for one in usage)
+
+    real = Series.of(Trajectory(sample_path("li32_test.h5")))
+    both = Footage.of(real, Series(np.roll(real.frames[:], 1, 1), real.start_fs, real.step_fs, real.cell))
+    before = spent()
+    path = slice_movie(tmp_path / "talk.mp4", both, Shot(strip="S(q)"))
+    assert imageio_ffmpeg.count_frames_and_secs(str(path)) == (300, 12.0)
+    assert spent() - before < 60

@@ -7,12 +7,14 @@ import gzip
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
-from waves import CELL, GRID, wave
+from waves import CELL, GRID, wave, write_wave
 
 from engine.observables import electron_count
 from ldm_viewer.encoder import MovieCancelled
@@ -194,3 +196,21 @@ def test_the_picture_is_the_density(browser: object, tmp_path: Path) -> None:
     place = -0.25 + 4.0 * (np.argmax(grey) + 2) / len(grey)
     assert min(abs(place - crest), 4.0 - abs(place - crest)) < 0.3
     page.close()
+
+
+def test_commands_write_page_and_movie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.cli import main
+
+    truth = write_wave(tmp_path / "truth.h5", frames=20)
+    forecast = write_wave(tmp_path / "forecast.h5", frames=4, step_fs=10.0)
+    both = [str(truth), str(forecast), "-o"]
+    monkeypatch.setattr(sys, "argv", ["ldm", "page", *both, str(tmp_path / "run.html"), "--title", "mine"])
+    main()
+    assert content(tmp_path / "run.html")["times"] == [0.0, 10.0, 20.0, 30.0]
+    small = ["--size", "320x240", "--strip", "S(q)", "--show", "truth", "forecast"]
+    monkeypatch.setattr(sys, "argv", ["ldm", "movie", *both, str(tmp_path / "talk.mp4"), *small])
+    main()
+    assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "talk.mp4"))[0] == 16  # every 2 fs, 0 … 30 fs
+    monkeypatch.setattr(sys, "argv", ["ldm", "movie", *both, "talk.mp4", "--size", "huge"])
+    with pytest.raises(SystemExit, match="size 'huge': say 1080p, 4K, square"):
+        main()

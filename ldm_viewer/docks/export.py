@@ -19,7 +19,7 @@ from ldm_viewer.docks.base import LiveDock
 from ldm_viewer.docks.exportform import STEPS, ExportForm
 from ldm_viewer.docks.screen import Preview, Screen
 from ldm_viewer.docks.surface import SurfaceDock
-from ldm_viewer.encoder import KINDS, write_movie
+from ldm_viewer.encoder import KINDS, Progress, write_movie
 from ldm_viewer.export import Export
 from ldm_viewer.movie import Film, Shot, slice_movie
 from ldm_viewer.order import CANVAS, PAGE, SLICES, SURFACES, Order, about_page, fitted, footage_of, title_of
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from ldm_viewer.state import State
 
-FORM_WIDTH = 372
+FORM_WIDTH = 470
 CANVAS_WORDS = "The canvas above is filmed as it is: choose 3-D (Ctrl+Y), camera, layers and colours there."
 PREVIEW = (640, 480)  # pixels at most: it is the movie made small
 
@@ -45,7 +45,7 @@ class ExportDock(LiveDock):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self.pool = ThreadPoolExecutor(1, "preview", initializer=step_aside)
-        self.artist = Artist()
+        self.artist = self._painter = Artist()
         self.form, self.screen = ExportForm(), Screen()
         self.export.setParent(None)
         self.export = self.form.export
@@ -118,6 +118,7 @@ class ExportDock(LiveDock):
         dock = self.window().findChild(SurfaceDock)
         if dock is None:
             return {}
+        self._painter = dock.artist  # it rests while this dock is in front
         return {
             "what": dock.what.currentText(),
             "levels": dock.levels.text(),
@@ -137,14 +138,14 @@ class ExportDock(LiveDock):
         if request.what == SURFACES:
             ride = Ride(**{**vars(request.ride), "size": small})
             zero = footage_of(state, request).zero_fs
-            return Preview(surface_picture(self.artist, state, ride, state.time_fs, 0.0, zero))
+            return Preview(surface_picture(self._painter, state, ride, state.time_fs, 0.0, zero))
         return Preview(self._slice_preview(state, request, small))
 
     def _slice_preview(self, state: State, request: Order, small: tuple[int, int]) -> np.ndarray:
         """Drawn on a page that is kept as long as only the time changes."""
         footage = footage_of(state, request)
         shot = Shot(**{**vars(request.shot), "size": small})
-        basis = (shot, footage.truth, state.shown, footage.forecast is None)
+        basis = (shot, state.trajectory, state.adapted, state.shown, footage.forecast is None)
         if self._film is None or self._film[0] != basis:
             self._film = basis, Film(footage, shot)
         film = self._film[1]
@@ -169,11 +170,11 @@ class ExportDock(LiveDock):
             show_error("an export is under way: wait for it, or cancel it")
             return
         try:
-            make, film = self._maker(Path(path), self.order(), self.session.state)
+            make, film, stop = self._maker(Path(path), self.order(), self.session.state)
         except ValueError as error:
             show_error(str(error))
             return
-        self.job = Export(make)
+        self.job = Export(make, stop)
         self._show_job()
         self.job.start()
         if film is not None:
@@ -184,25 +185,34 @@ class ExportDock(LiveDock):
         if self.job is not None:
             self.job.cancel()
 
-    def _maker(self, path: Path, order: Order, state: State) -> tuple[Callable, CanvasFilm | None]:
-        """What the export's thread calls with its progress, and what takes pictures in this one."""
-        footage = footage_of(state, order)
+    def _maker(
+        self, path: Path, order: Order, state: State
+    ) -> tuple[Callable[[Progress], Path], CanvasFilm | None, Callable[[], None] | None]:
+        """What the export's thread calls, what takes pictures in this one, and what ends it at once."""
+        footage, shot, ride = footage_of(state, order), order.shot, order.ride
         if order.what == PAGE:
-            limits = order.shot.limits
-            return lambda tell: write_page(
-                path, footage, title=order.shot.title or title_of(state), limits=limits, progress=tell
-            ), None
+            title = shot.title or title_of(state)
+            return (
+                lambda tell: write_page(path, footage, title=title, limits=shot.limits, progress=tell),
+                None,
+                None,
+            )
         if order.what == SLICES:
-            Film.check(footage, order.shot)
-            return lambda tell: slice_movie(path, footage, order.shot, tell), None
+            Film.check(footage, shot)
+            return lambda tell: slice_movie(path, footage, shot, tell), None, None
+        times, zero = footage.times_fs, footage.zero_fs
         if order.what == SURFACES:
-            times, zero = footage.times_fs, footage.zero_fs
-            return lambda tell: surface_movie(path, state, times, order.ride, zero, tell), None
-        if self.stage.viewer.dims.ndisplay == 2 and order.ride.motion != TIME:
+            artist = Artist()
+            return (
+                lambda tell: surface_movie(path, state, times, ride, zero, tell, artist),
+                None,
+                artist.close,
+            )
+        if self.stage.viewer.dims.ndisplay == 2 and ride.motion != TIME:
             raise ValueError(f"a plane cannot turn: show the canvas in 3-D (Ctrl+Y), or choose {TIME!r}")
-        moments = order.ride.moments(footage.times_fs, state.time_fs)
-        film = CanvasFilm(self.stage.viewer, order.ride, moments, footage.zero_fs)
-        return lambda tell: write_movie(path, film.pictures(), len(moments), order.ride.fps, tell), film
+        moments = ride.moments(times, state.time_fs)
+        film = CanvasFilm(self.stage.viewer, ride, moments, zero)
+        return lambda tell: write_movie(path, film.pictures(), len(moments), ride.fps, tell), film, None
 
     def _watch(self) -> bool:
         """Show how far the export is, in turn with the other docks; a closed dock gives it up."""

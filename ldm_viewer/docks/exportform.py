@@ -11,11 +11,11 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QProgressBar,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
     QSlider,
     QSpinBox,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -26,7 +26,7 @@ from ldm_viewer.footage import VIEWS
 from ldm_viewer.movie import SIZES, SMALLEST, STRIPS
 from ldm_viewer.order import CANVAS, PAGE, SLICES, SURFACES, WHATS
 from ldm_viewer.planes import PLANES
-from ldm_viewer.turntable import MOTIONS
+from ldm_viewer.turntable import MOTIONS, TURN
 
 CUSTOM = "custom"
 STEPS = 1000  # of the position slider, over the cell
@@ -44,7 +44,8 @@ class ExportForm(QWidget):
         self._make_how()
         self._make_run()
         self._lay_out()
-        self.what.currentTextChanged.connect(self.show_what)
+        for box in (self.what, self.motion):
+            box.currentTextChanged.connect(self.show_what)
         self.size.currentTextChanged.connect(self._show_size)
         self.show_what()
         self._show_size()
@@ -101,12 +102,12 @@ class ExportForm(QWidget):
         )
 
     def _make_run(self) -> None:
-        self.cancel = QToolButton(text="Cancel", toolTip="Stop; nothing is left of it")
+        self.cancel = QPushButton(text="Cancel", toolTip="Stop; nothing is left of it")
         self.cancel.setVisible(False)
         self.progress = QProgressBar(textVisible=False, maximum=1)
         self.progress.setMaximumHeight(8)
         self.status = TextLine(name="status")
-        self.export = QToolButton(text="Export…", toolTip="Choose a file, then write it beside the window")
+        self.export = QPushButton(text="Export…", toolTip="Choose a file, then write it beside the window")
 
     def _lay_out(self) -> None:
         holder = QWidget()
@@ -147,6 +148,9 @@ class ExportForm(QWidget):
             self._set_row(name, flat)
         self._set_row("motion", what in (SURFACES, CANVAS))
         self._set_row("size", not page)
+        turns = what in (SURFACES, CANVAS) and self.motion.currentText() == TURN
+        self._set_row("time", not turns)
+        self.seconds.setVisible(turns)
         self.kind.setVisible(not page)
         self.smooth.setVisible(flat)
 
