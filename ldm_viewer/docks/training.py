@@ -99,7 +99,10 @@ class TrainingDock(QWidget):
         self.stop = _button("Stop", "Keep the best emulator so far and end; it can go on later")
         self.use = _button("Use", "Choose this training's best emulator for the forecast")
         self.bar = QProgressBar()
+        self.bar.setRange(0, 1)
+        self.bar.setValue(0)  # without a value it shows no text
         self.bar.setFormat(NO_RUN)
+        self.bar.setMaximumHeight(18)
         self.bar.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def _lay_out(self) -> None:
@@ -115,7 +118,8 @@ class TrainingDock(QWidget):
         views.addWidget(self.preview, 5)
         right = QVBoxLayout()
         right.setSpacing(2)
-        right.addWidget(row(self.runs, self.pause, self.stop, self.use, self.bar))
+        right.addWidget(row(self.runs, self.pause, self.stop, self.use))
+        right.addWidget(self.bar)
         right.addLayout(views, 1)
         self.setSizePolicy(
             QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding
