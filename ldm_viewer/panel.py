@@ -52,7 +52,6 @@ class MainPanel(Form):
         self._connect()
         self.setAcceptDrops(True)
         self._drops = DropTarget(self, self.open_paths)
-        self.stage.ask_series = self.ask_series
         fill_layer_menu()
         self.apply(preferences.load())
         self.session.changed.connect(self._on_changed)
@@ -191,9 +190,8 @@ class MainPanel(Form):
         state = self.session.state
         if state.emulator is None and state.emulators:
             self.tell(self.session.choose_emulator, state.emulators[0])
-        series = [Path(file) for file in self._given(SERIES) or ()]
-        if series:
-            self.ask_series(series)
+        if state.trajectory is None and self._given(SERIES):
+            self.ask_series([Path(file) for file in self._given(SERIES)])
         elif state.trajectory is None:
             self.tell(self.session.open_trajectory, self._given(GIVEN) or SAMPLE_FILE)
         open_docks(self.stage, self)

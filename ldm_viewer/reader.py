@@ -81,8 +81,8 @@ def read_series(path: str | Sequence[str]) -> list[tuple]:
     """Have the panel ask how a series becomes a trajectory; without one, files are read as they are shown."""
     files = series_of([path] if isinstance(path, str) else path)
     stage = _stage_of_current_viewer()
-    if stage is not None and stage.ask_series is not None:
-        stage.ask_series(files)
+    if stage is not None and stage.panel is not None:
+        stage.panel.ask_series(files)
         return NOTHING
     first = read_volume(files[0])
     series = Series(FileFrames(files, first.density), 0.0, 1.0, first.cell)

@@ -17,9 +17,8 @@ from ldm_viewer.turns import Turns
 from ldm_viewer.worker import background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from concurrent.futures import Future
-    from pathlib import Path
 
     import napari
 
@@ -58,7 +57,6 @@ class Stage:
         self.triptych = Triptych(viewer)
         self.atoms_shown = True
         self._atoms_key: Any = None
-        self.ask_series: Callable[[list[Path]], None] | None = None  # the panel's question about loose files
         self._moving = False
         self._widgets: list[QWidget] = []
         session.changed.connect(self._show)
@@ -81,6 +79,12 @@ class Stage:
     def viewer(self) -> napari.Viewer | None:
         """The viewer while it lives."""
         return self._viewer()
+
+    @property
+    def panel(self) -> Any:
+        """The widget that can ask how a series of files becomes a trajectory, while it is in the window."""
+        asking = (widget for widget in self._widgets if hasattr(widget, "ask_series") and docked(widget))
+        return next(asking, None)
 
     def view(self) -> dict[str, Any]:
         """How the window looks, as plain values: camera, limits, and the choices made in our docks."""
@@ -207,7 +211,7 @@ class Stage:
     def _show_atoms(self, state: State) -> None:
         """Only where the stored frame at the slider is another one: placing points costs milliseconds."""
         positions = state.positions() if self.atoms_shown and state.truth is not None else None
-        key = None if positions is None else (positions.tobytes(), self.triptych.beside.visible)
+        key = None if positions is None else (positions.tobytes(), self.triptych.shown)
         if key != self._atoms_key:
             self._atoms_key = key
             self.triptych.show_atoms(positions, None if state.truth is None else state.truth.cell)

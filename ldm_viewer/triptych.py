@@ -17,7 +17,7 @@ from napari.utils.colormaps import Colormap
 from engine.palette import DIFFERENCE_COLORMAP, FORECAST, TRUTH
 from ldm_viewer.frames import Series, shared_limits
 from ldm_viewer.layers import AXES, UNITS, ReversedFrames, image, placement, scattered
-from ldm_viewer.reader import GIVEN
+from ldm_viewer.reader import GIVEN, SERIES
 from ldm_viewer.scene import DIFFERENCE_SHARE
 from ldm_viewer.state import Beside
 
@@ -66,6 +66,11 @@ class Triptych:
     def limits(self) -> tuple[float, float]:
         """Display limits in Å⁻³ that every view of a density shares: those of the layers."""
         return tuple(self.truth.contrast_limits) if self.truth is not None else self.span
+
+    @property
+    def shown(self) -> tuple[bool, ...]:
+        """Which of the three are."""
+        return tuple(layer.visible for layer in self._images())
 
     def show_truth(self, truth: Series, new_file: bool) -> None:
         """Swap the truth; of a new file take the limits, and look at its middle."""
@@ -174,8 +179,9 @@ class Triptych:
         viewer.reset_view()
 
     def _given_layer(self) -> Any:
-        """The layer that our reader made of a file on napari's command line; drawn already, so it stays."""
-        return next((layer for layer in self._viewer().layers if GIVEN in layer.metadata), None)
+        """The layer that our reader made of what napari's command line names; drawn already, so it stays."""
+        layers = self._viewer().layers
+        return next((layer for layer in layers if {GIVEN, SERIES} & set(layer.metadata)), None)
 
     def _add_atoms(self, places: np.ndarray) -> None:
         """A points layer above each image: the grid shows layers in pairs from now on."""

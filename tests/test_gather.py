@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     run = tmp_path / "run"
     run.mkdir()
     for index in range(5):
-        volume = Volume(wave(2.0 * index), CELL, np.array([1]), np.array([[0.0, 0.1 * index, 0.0]]))
+        volume = Volume(wave(2.0 * index), CELL, np.array([4]), np.array([[0.0, 0.1 * index, 0.0]]))
         write_volume(run / f"CHGCAR_{index}", volume, "chgcar")
     (run / "OUTCAR").write_text("not a density")
     return run
@@ -52,7 +52,7 @@ def test_a_folder_becomes_a_trajectory_in_another_process(folder: Path) -> None:
     work = ended(Gathering(Order(tuple(map(str, files)), str(output), dt_fs=2.0)))
     assert work.error == "" and work.done == work.total == 5
     with Trajectory(output) as made:
-        assert made.dt_fs == 2.0 and made.formula == "H"
+        assert made.dt_fs == 2.0 and made.formula == "Be"
         np.testing.assert_allclose(made.density(3), wave(6.0), rtol=1e-4)
     assert free_name(files).name == "run-2.h5", "nothing is overwritten"
 

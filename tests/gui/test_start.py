@@ -29,12 +29,16 @@ def look():
     docks = [d.windowTitle() or d.objectName() for d in viewer.window._qt_window.findChildren(QDockWidget)]
     print("DOCKS", sorted(docks))
     print("LAYERS", [layer.name for layer in viewer.layers])
+    dialogs = [d for d in viewer.window._qt_window.findChildren(QDialog) if d.isVisible()]
+    print("DIALOGS", [d.windowTitle() for d in dialogs])
+    for dialog in dialogs:
+        dialog.close()
     viewer.close()
 
 def run_and_look(*args, **kwargs):
-    global QDockWidget
+    global QDialog, QDockWidget
     from qtpy.QtCore import QTimer
-    from qtpy.QtWidgets import QDockWidget
+    from qtpy.QtWidgets import QDialog, QDockWidget
     QTimer.singleShot(3000, look)
     run(*args, **kwargs)
 
@@ -48,7 +52,7 @@ def start(code_or_module: list[str], home: Path, **environment: str) -> subproce
     """A new process with a new home, so that no setting of this machine helps."""
     clean = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), **environment}
     return subprocess.run(
-        [sys.executable, *code_or_module], env=clean, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, *code_or_module], env=clean, capture_output=True, text=True, timeout=200, check=False
     )
 
 
@@ -95,6 +99,20 @@ def test_a_file_on_the_command_line_becomes_the_data(tmp_path: Path) -> None:
     done = start(["-c", LOOK, str(path), "--plugin", "ldm_viewer", "-w", "ldm_viewer"], tmp_path)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert "LAYERS ['truth', 'forecast', 'difference']" in done.stdout, done.stdout
+
+
+def test_a_folder_on_the_command_line_is_shown_and_asked_about(tmp_path: Path) -> None:
+    from engine.formats import Volume, write_volume
+
+    for index in range(3):
+        volume = Volume(
+            np.full((4, 4, 4), 0.1 + 0.01 * index), 4 * np.eye(3), np.array([4]), np.zeros((1, 3))
+        )
+        write_volume(tmp_path / "run" / f"CHGCAR_{index}", volume, "chgcar")
+    done = start(["-c", LOOK, str(tmp_path / "run"), "--plugin", "ldm_viewer", "-w", "ldm_viewer"], tmp_path)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "LAYERS ['run']" in done.stdout, done.stdout
+    assert "DIALOGS ['A trajectory from a series of files']" in done.stdout, done.stdout
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget
 from waves import wave, write_wave
 
+from ldm_viewer.arrange import BELOW, SIDE
 from ldm_viewer.state import Status
 
 
@@ -19,7 +20,7 @@ def test_opens_ready_with_sample_emulator_and_all_docks(desk: SimpleNamespace, w
     assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "difference"]
     assert desk.panel.data.value == wave_file and desk.panel.emulator.value == "tiny"
     assert desk.panel.run.enabled and desk.panel.run.text == "Forecast"
-    assert set(desk.docks) == {"Histogram", "S(q)", "F(q,t)", "Drift", "Latents", "Slices", "Isosurface"}
+    assert set(desk.docks) == {*SIDE, *BELOW}
     assert desk.docks["Slices"].seen and desk.docks["Histogram"].seen
     assert desk.viewer.canvas.grid.enabled and tuple(desk.viewer.canvas.grid.shape) == (1, 2)
 
