@@ -22,7 +22,7 @@ class Export(threading.Thread):
     def __init__(self, make: Callable[[Progress], Path], stop: Callable[[], None] | None = None) -> None:
         """`stop`, if given, ends at once what a cancel would have to wait for."""
         super().__init__(name="export", daemon=True)
-        self._make, self._stop = make, stop
+        self._make, self._end = make, stop
         self._cancelled = threading.Event()
         self._began = time.monotonic()
         self.done, self.total = 0, 0
@@ -44,8 +44,8 @@ class Export(threading.Thread):
     def cancel(self) -> None:
         """Stop after the picture under way, or at once where there is a `stop`; no file is left."""
         self._cancelled.set()
-        if self._stop is not None:
-            self._stop()
+        if self._end is not None:
+            self._end()
 
     @property
     def cancelled(self) -> bool:
