@@ -96,7 +96,7 @@ SPECTRAL = Recipe(
     "spectral",
     data=DataConfig(stride=5, symmetries=True),
     autoencoder=SpectralConfig(),
-    diffusion=PropagatorConfig(inflation=1.7),
+    diffusion=PropagatorConfig(inflation=2.0),
     loss=LossConfig(sjsd=0.0),
     training=TrainingConfig(
         joint_steps=0,
