@@ -16,7 +16,7 @@ from engine.radial import Closure, hat_functions
 from engine.recipes import RECIPES, DataConfig, TrainingConfig, from_dict, to_dict
 from engine.resample import fourier_resample
 from engine.rollout import rollout
-from engine.samples import sample_path
+from engine.samples import sample_path, shipped
 from engine.spectral import SpectralAutoencoder, SpectralConfig, SpectralNet, resample
 from engine.trainer import train
 from engine.trajectory import Trajectory
@@ -277,3 +277,20 @@ def test_electrons_are_conserved_and_the_range_is_kept():
 
 def test_its_recipe_survives_a_card():
     assert from_dict(to_dict(TINY)) == TINY
+
+
+def test_rates_are_those_of_successive_frames():
+    """∫ρ̇ by the trapezoid rule is the change of ρ: to 6 % in AIMD at 10 fs, here with the noise on top."""
+    emulator = Emulator.load(shipped()["spectral"])
+    truth = emulator.adapt(Trajectory(sample_path("li32_test.h5")))
+    latents, draws = emulator.encode(emulator.initial_state(truth, 100)), [torch.Generator().manual_seed(0)]
+    path = []
+    for _ in range(20):
+        latents = emulator.advance(latents, draws)
+        path.append(latents[0, :2])
+    density, change = (torch.stack(path) * emulator.model.autoencoder.scale.view(2, 1, 1, 1)).unbind(1)
+    middle = density - change / 2  # where the change over the last δ belongs
+    moved = middle.diff(dim=0)
+    steps = emulator.dt_fs / emulator.delta_fs
+    trapezoid = (change[1:] + change[:-1]) / 2 * steps
+    assert ((moved - trapezoid).square().mean() / moved.square().mean()).sqrt() < 0.2
