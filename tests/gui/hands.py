@@ -19,7 +19,7 @@ def click(qtbot: object, button: object) -> None:
 def forecast(desk: SimpleNamespace, qtbot: object, frames: int = 5) -> None:
     desk.session.configure(frames=frames)
     click(qtbot, desk.panel.run)
-    qtbot.waitUntil(lambda: desk.session.state.status is Status.FINISHED, timeout=20_000)
+    qtbot.waitUntil(lambda: desk.session.state.status is Status.FINISHED, timeout=60_000)
 
 
 def quiet(desk: SimpleNamespace, qtbot: object) -> None:
