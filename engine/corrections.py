@@ -21,6 +21,8 @@ class CorrectionsConfig:
     thermostat_fs: float = 10.0
     """Relaxation time of ⟨ρ̇²⟩ towards that of the training frames; 0 leaves it alone. By equipartition
     ⟨|ρ̇_q|²⟩ ∝ q² k_B T/m, so this is a thermostat: without, a forecast loses motion and freezes."""
+    heat: float = 1.0
+    """What ⟨ρ̇²⟩ relaxes to, in that of the training frames: above 1 where noise in ρ̇ counts as motion."""
     margin: float = 0.1
     """How far the density may leave the range of the training frames, as a part of it; below 0: anywhere."""
 
@@ -53,7 +55,7 @@ class Corrections(nn.Module):
         if config.thermostat_fs:
             now = rate.square().mean((1, 2, 3, 4), keepdim=True)
             share = min(1.0, self.step_fs.item() / config.thermostat_fs)
-            rate = rate * (1 + share * (self.motion / now - 1)).clamp(min=0).sqrt()
+            rate = rate * (1 + share * (config.heat * self.motion / now - 1)).clamp(min=0).sqrt()
         if config.margin >= 0:
             room = config.margin * (self.range[1] - self.range[0])
             density = density.clamp(self.range[0] - room, self.range[1] + room)

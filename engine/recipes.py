@@ -96,8 +96,9 @@ SPECTRAL = Recipe(
     "spectral",
     data=DataConfig(stride=5, symmetries=True),
     autoencoder=SpectralConfig(),
-    diffusion=PropagatorConfig(inflation=2.0),
+    diffusion=PropagatorConfig(inflation=2.15),
     loss=LossConfig(sjsd=0.0),
+    corrections=CorrectionsConfig(heat=1.03),
     training=TrainingConfig(
         joint_steps=0,
         latent_steps=13000,

@@ -266,6 +266,15 @@ def test_the_thermostat_leads_the_motion_back_to_that_of_training(tau, expected)
     assert torch.allclose(now, before + expected * (corrections.motion - before), rtol=1e-4)
 
 
+def test_heat_scales_what_the_thermostat_holds():
+    _, after = corrected(torch.randn(3, 2, 8, 8, 8), thermostat_fs=10.0, heat=1.1)
+    corrections, cold = corrected(torch.randn(3, 2, 8, 8, 8), thermostat_fs=10.0)
+    assert torch.allclose(
+        after[:, 1].square().mean((1, 2, 3)), 1.1 * cold[:, 1].square().mean((1, 2, 3)), rtol=1e-4
+    )
+    assert torch.allclose(cold[:, 1].square().mean((1, 2, 3)), corrections.motion.expand(3), rtol=1e-4)
+
+
 def test_electrons_are_conserved_and_the_range_is_kept():
     latent = 5 * torch.randn(3, 2, 8, 8, 8) + 1
     corrections, after = corrected(latent, conserve=True)

@@ -77,8 +77,8 @@ class LiveDock(QWidget):
         raise NotImplementedError
 
     def sheet(self) -> Sheet | Pictures | None:
-        """What is shown, ready to be saved; None before anything is."""
-        raise NotImplementedError
+        """What is shown, ready to be saved; None before anything is, and for docks that save themselves."""
+        return None
 
     def save(self, path: str | Path) -> None:
         """Save what is shown, beside the GUI thread; the dock says where it is, or why not."""
