@@ -96,7 +96,7 @@ SPECTRAL = Recipe(
     "spectral",
     data=DataConfig(stride=5, symmetries=True),
     autoencoder=SpectralConfig(),
-    diffusion=PropagatorConfig(inflation=2.15),
+    diffusion=PropagatorConfig(inflation=2.13),
     loss=LossConfig(sjsd=0.0),
     corrections=CorrectionsConfig(heat=1.03),
     training=TrainingConfig(

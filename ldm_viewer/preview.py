@@ -50,11 +50,11 @@ class Preview:
     edges: tuple[float, float, float, float]
 
     def words(self) -> str:
-        """Rebuilt 0.03 · 50 fs ahead 0.29 (nothing moves: 1.28)."""
+        """As in: VRMSE rebuilt 0.030, after 50 fs 0.290 (no motion 1.280), on unseen 480–500 fs."""
         at = int(np.argmin(np.abs(self.leads_fs - self.look_fs)))
         return (
-            f"VRMSE on {self.span}: rebuilt {self.reconstruction:.3f}, {self.look_fs:g} fs ahead "
-            f"{self.forecast[at]:.3f} (if nothing moved {self.persistence[at]:.3f})"
+            f"VRMSE rebuilt {self.reconstruction:.3f}, after {self.look_fs:g} fs {self.forecast[at]:.3f} "
+            f"(no motion {self.persistence[at]:.3f}), on {self.span}"
         )
 
 

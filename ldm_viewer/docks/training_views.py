@@ -145,6 +145,7 @@ class TrainingPreview(LiveDock):
         self.session.changed.disconnect(self._on_changed)
         self.wanted: _Wanted | None = None
         self._made: tuple[_Wanted, Preview] | None = None
+        self._shown: Preview | None = None
         self.words = TextLine(name="preview words")
         self.words.setToolTip("Root mean square error over the truth's standard deviation, on unseen frames")
         self.view = pg.GraphicsLayoutWidget()
@@ -209,6 +210,7 @@ class TrainingPreview(LiveDock):
 
     def draw(self, result: Preview | None) -> None:
         """Pictures, curves, and the scores in words."""
+        self._shown = result
         if result is None:
             self.words.setText("a preview on unseen frames comes with the first checkpoint")
             for image in self.images.values():
@@ -231,9 +233,9 @@ class TrainingPreview(LiveDock):
 
     def sheet(self) -> Sheet | None:
         """The curves."""
-        if self._made is None:
+        shown = self._shown
+        if shown is None:
             return None
-        shown = self._made[1]
         lines = (
             Line("forecast", shown.leads_fs, shown.forecast, FORECAST),
             Line("persistence", shown.leads_fs, shown.persistence, BASELINE, thin=True),

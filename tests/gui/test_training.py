@@ -145,7 +145,7 @@ def test_train_watch_and_forecast(
     for line in dock.curves.sheet().lines:
         assert line.x[-1] == 40 and np.isfinite(line.y).all(), line.name
     until(qtbot, lambda: dock.preview.sheet() is not None)
-    assert "VRMSE on unseen" in dock.preview.words.text()
+    assert "VRMSE rebuilt" in dock.preview.words.text() and "on unseen" in dock.preview.words.toolTip()
     picture(desk, home, "trained")
     press(qtbot, dock.use)
     assert desk.panel.emulator.value == "wave-spectral" and desk.session.state.emulator.dt_fs == 10.0
