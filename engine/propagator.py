@@ -145,8 +145,10 @@ class Propagator(LinearForecast):
         hats = self.network.hats(tuple(pairs.shape[2:]))
         share = hats / hats.sum((1, 2, 3), keepdim=True).clamp(min=1e-9)
         covariance = torch.einsum("ijxyz,kxyz->kij", pairs, share).double()
-        tiny = 1e-9 * torch.eye(len(pairs), dtype=torch.double, device=pairs.device)
-        return torch.linalg.cholesky(covariance + tiny).float().movedim(0, -1)
+        # channels that always go together, or waves that nothing is left of, have no factor of their own
+        power = covariance.diagonal(dim1=1, dim2=2).mean(1).view(-1, 1, 1)
+        floor = (1e-6 * power + 1e-12) * torch.eye(len(pairs), dtype=torch.double, device=pairs.device)
+        return torch.linalg.cholesky(covariance + floor).float().movedim(0, -1)
 
     def kernels(self, grid: tuple[int, ...]) -> Tensor:
         """What white noise is multiplied with, (C, C, nx, ny, nz)."""

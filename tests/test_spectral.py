@@ -191,6 +191,21 @@ def test_the_noise_has_the_colour_of_what_the_forecast_leaves():
         assert (power[1] * share).sum().item() == pytest.approx((power[0] * share).sum().item(), rel=0.1)
 
 
+def test_what_has_no_colour_of_its_own_is_no_obstacle():
+    """Channels that always go together, and forecasts that leave nothing, have singular covariances."""
+    module, draws = propagator(), torch.Generator().manual_seed(6)
+    chain = [torch.randn(8, 2, 8, 8, 8, generator=draws)]
+    for size in (1.0, 1.0, 1.0):
+        same = size * torch.randn(8, 1, 8, 8, 8, generator=draws).expand(-1, 2, -1, -1, -1)
+        chain.append(module(chain[-1]) + same)
+    module.settle(torch.stack(chain))
+    assert module.color.isfinite().all() and module.color[0, 0].mean() == pytest.approx(1, abs=0.1)
+    for step in range(3):
+        chain[step + 1] = module(chain[step])
+    module.settle(torch.stack(chain))
+    assert module.color.isfinite().all() and module.color.abs().max() < 1e-4
+
+
 def test_noise_remembers_two_steps_and_stays_white():
     """Unit variance from the first step on, with the correlations asked for after one and two steps."""
     module, draws = propagator(), torch.Generator().manual_seed(5)

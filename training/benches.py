@@ -66,8 +66,12 @@ class Benches:
         return self._made[key]
 
     def seen(self, forecaster: Forecaster) -> Trajectory | None:
-        """Frames the forecaster was trained on, adapted to it; None where none are at hand."""
-        return training_frames(self.data, forecaster, self.train_data, self.independent)
+        """Frames the forecaster was trained on, adapted to it.
+
+        None where none are at hand, and where the data is of another cell than they are.
+        """
+        frames = training_frames(self.data, forecaster, self.train_data, self.independent)
+        return frames if frames and frames.grid == forecaster.adapt(self.window).grid else None
 
     def aimd(self, forecaster: Forecaster) -> Generator[Progress, None, Reference | None]:
         """Blocks for the floor: of the reference file, of earlier frames of the data, of training frames."""

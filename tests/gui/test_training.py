@@ -187,15 +187,15 @@ def test_killed_and_closed_it_goes_on(dock: TrainingDock, desk: SimpleNamespace,
 def test_from_ones_own_files(
     dock: TrainingDock, desk: SimpleNamespace, qtbot: object, wave_file: Path
 ) -> None:
-    """A folder of CHGCAR files becomes a trajectory, and its training an emulator."""
-    folder = wave_file.parent / "vasp"
-    export_series(Trajectory(wave_file), folder, "chgcar")
+    """A folder of CUBE files becomes a trajectory, and its training an emulator."""
+    folder = wave_file.parent / "cubes"
+    export_series(Trajectory(wave_file), folder, "cube")
     dock.form.take(folder)
     dialog = dock._asking
     dialog.dt_fs.value = STEP_FS
     qtbot.mouseClick(dialog.make, Qt.MouseButton.LeftButton)
-    until(qtbot, lambda: dock.form.data.value == str(wave_file.parent / "vasp.h5"))
-    assert desk.session.state.trajectory.path.name == "vasp.h5"
+    until(qtbot, lambda: dock.form.data.value == str(wave_file.parent / "cubes.h5"))
+    assert desk.session.state.trajectory.path.name == "cubes.h5"
     np.testing.assert_allclose(dock.form.trajectory.density(7), wave(14.0), rtol=1e-4)
     make_small(dock)
     dock.form.budget.value = STEPS
