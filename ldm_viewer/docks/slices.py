@@ -134,6 +134,7 @@ class SlicesDock(LiveDock):
     def _build(self) -> None:
         self.images = {}
         self._edges = (0.0, 1.0, 0.0, 1.0)  # of the pictures, Å
+        self._fitted: tuple | None = None
         for column, name in enumerate(("truth", "forecast", "difference")):
             cell = self.view.addPlot(row=0, col=2 * column)
             cell.setAspectLocked(True)
@@ -223,9 +224,8 @@ class SlicesDock(LiveDock):
         reach = DIFFERENCE_SHARE * (high - low)
         self.bar.setLevels((low, high))
         self.difference_bar.setLevels((-reach, reach))
-        if self._edges != result.edges:
-            self._edges = result.edges
-            self._fit_plots()
+        self._edges = result.edges
+        self._fit_plots()
         for name, item in self.images.items():
             self._place(item, getattr(result, name), result)
         self._draw_profile()
@@ -251,6 +251,10 @@ class SlicesDock(LiveDock):
 
     def _fit_plots(self) -> None:
         """Give each plot the shape of the cell, so that its axes end where the cell ends."""
+        now = (self._edges, self.view.width(), self.view.height())
+        if self._fitted == now:
+            return
+        self._fitted = now
         left, right, bottom, top = self._edges
         room = max(60, self.view.height() - BOTTOM - TITLE - 6)
         for name, item in self.images.items():
@@ -258,6 +262,7 @@ class SlicesDock(LiveDock):
             axis = LEFT if name == "truth" else LEFT_BARE
             plot.setMaximumWidth(axis + room * (right - left) / (top - bottom))
             plot.setRange(xRange=(left, right), yRange=(bottom, top), padding=0)
+        self.view.ci.setGeometry(self.view.range)  # else it keeps the size that the narrower plots allowed
 
     def _place(self, item: pg.ImageItem, values: np.ndarray | None, result: Cuts) -> None:
         item.setVisible(values is not None)
