@@ -96,7 +96,10 @@ class Form(QWidget):
             name="preferences", text="Preferences…", tooltip="Device, redraw rate, threads"
         )
         self.atoms = widgets.CheckBox(
-            name="atoms", value=True, text="Atoms, cell", tooltip="Draw them over the densities"
+            name="atoms",
+            value=False,
+            text="Atoms, cell",
+            tooltip="Draw them over the densities; a live forecast is then shown at half the rate",
         )
         self.cells = widgets.SpinBox(
             name="cells", min=1, max=3, value=1, tooltip="Cells along each axis: periodic images"

@@ -55,7 +55,7 @@ class Stage:
         self.session = session
         self._viewer = weakref.ref(viewer)  # the viewer keeps us; we must not keep the viewer
         self.triptych = Triptych(viewer)
-        self.atoms_shown = True
+        self.atoms_shown = False
         self._atoms_key: Any = None
         self._moving = False
         self._widgets: list[QWidget] = []

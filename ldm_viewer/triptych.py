@@ -59,7 +59,7 @@ class Triptych:
         self.atoms: tuple[Any, ...] = ()
         self.span = (0.0, 1.0)  # of the truth's values, Å⁻³
         self.repeats = 1  # cells along each lattice vector
-        self.cell_shown = True
+        self.cell_shown = False
         self._kind = Beside.DIFFERENCE
 
     @property

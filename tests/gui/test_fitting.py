@@ -139,6 +139,7 @@ def test_atoms_lie_over_every_view_and_move_with_time(
     desk: SimpleNamespace, qtbot: object, atoms_file: Path
 ) -> None:
     desk.session.open_trajectory(atoms_file)
+    click(qtbot, desk.panel.atoms)
     names = [layer.name for layer in desk.viewer.layers]
     assert names[::2] == ["truth", "forecast", "difference"] and desk.viewer.canvas.grid.stride == 2
     over = desk.viewer.layers["atoms, truth"]
