@@ -8,7 +8,16 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QRectF, Qt, Signal
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QSlider, QToolButton
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QSizePolicy,
+    QSlider,
+    QToolButton,
+    QWidget,
+)
 
 from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP, FORECAST, TRUTH
 from ldm_viewer.docks.base import LiveDock
@@ -112,10 +121,13 @@ class SlicesDock(LiveDock):
         self.profile = plot("along the line (Å)", "ρ (Å⁻³)")
         self.profile.setVisible(False)
         self.profile.setMaximumWidth(PROFILE_WIDTH)
-        beside = QHBoxLayout()
-        beside.addWidget(self.view, 3)
-        beside.addWidget(self.profile, 1)
-        self.layout().addLayout(beside, 1)
+        beside = QWidget()  # no bare layout: napari puts a stretch below where it sees no expanding widget
+        beside.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        beside.setLayout(QHBoxLayout())
+        beside.layout().setContentsMargins(0, 0, 0, 0)
+        beside.layout().addWidget(self.view, 3)
+        beside.layout().addWidget(self.profile, 1)
+        self.layout().addWidget(beside, 1)
         self._shown: Cuts | None = None
         self._build()
         self.view.resized.connect(self._fit_plots)
@@ -134,7 +146,6 @@ class SlicesDock(LiveDock):
     def _build(self) -> None:
         self.images = {}
         self._edges = (0.0, 1.0, 0.0, 1.0)  # of the pictures, Å
-        self._fitted: tuple | None = None
         for column, name in enumerate(("truth", "forecast", "difference")):
             cell = self.view.addPlot(row=0, col=2 * column)
             cell.setAspectLocked(True)
@@ -224,8 +235,9 @@ class SlicesDock(LiveDock):
         reach = DIFFERENCE_SHARE * (high - low)
         self.bar.setLevels((low, high))
         self.difference_bar.setLevels((-reach, reach))
-        self._edges = result.edges
-        self._fit_plots()
+        if self._edges != result.edges:
+            self._edges = result.edges
+            self._fit_plots()
         for name, item in self.images.items():
             self._place(item, getattr(result, name), result)
         self._draw_profile()
@@ -251,10 +263,6 @@ class SlicesDock(LiveDock):
 
     def _fit_plots(self) -> None:
         """Give each plot the shape of the cell, so that its axes end where the cell ends."""
-        now = (self._edges, self.view.width(), self.view.height())
-        if self._fitted == now:
-            return
-        self._fitted = now
         left, right, bottom, top = self._edges
         room = max(60, self.view.height() - BOTTOM - TITLE - 6)
         for name, item in self.images.items():
@@ -262,7 +270,6 @@ class SlicesDock(LiveDock):
             axis = LEFT if name == "truth" else LEFT_BARE
             plot.setMaximumWidth(axis + room * (right - left) / (top - bottom))
             plot.setRange(xRange=(left, right), yRange=(bottom, top), padding=0)
-        self.view.ci.setGeometry(self.view.range)  # else it keeps the size that the narrower plots allowed
 
     def _place(self, item: pg.ImageItem, values: np.ndarray | None, result: Cuts) -> None:
         item.setVisible(values is not None)

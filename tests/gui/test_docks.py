@@ -142,6 +142,7 @@ def test_every_dock_saves_what_it_shows(desk: SimpleNamespace, qtbot: object, tm
 def test_slices_show_the_plane_and_share_limits(desk: SimpleNamespace, qtbot: object) -> None:
     forecast(desk, qtbot)
     dock = desk.docks["Slices"]
+    assert dock.view.height() > 0.7 * dock.height()  # the pictures have the room
     for name in ("x", "y", "z"):
         dock.plane.setCurrentText(name)
         dock.position.setValue(250)
