@@ -264,7 +264,8 @@ class MainPanel(Form):
         put(self.fork, enabled=state.forecast is not None and state.adapted is not None)
         names = members_of(state)
         put(self.member, choices=(*names, MEAN) if len(names) > 1 else tuple(names))
-        put(self.member, value=MEAN if state.member is None else names[min(state.member, len(names) - 1)])
+        number = 0 if len(names) == 1 else state.member  # the mean of one member is that member
+        put(self.member, value=MEAN if number is None else names[min(number, len(names) - 1)])
         put(self.member, enabled=len(names) > 1)
         put(self.beside, value=state.beside)
         put(self.atoms, value=self.stage.atoms_shown)

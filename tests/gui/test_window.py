@@ -68,6 +68,17 @@ def test_third_view_is_difference_then_spread_then_gone(desk: SimpleNamespace, q
     assert not layer.visible and tuple(grid.shape) == (1, 2)
 
 
+def test_the_mean_of_an_ensemble_gives_way_to_another_file(
+    desk: SimpleNamespace, qtbot: object, tmp_path: Path
+) -> None:
+    """A file without a forecast has one member, whatever was looked at before."""
+    desk.panel.members.value = 2
+    forecast(desk, qtbot, frames=2)
+    desk.panel.member.value = "mean"
+    desk.session.open_trajectory(write_wave(tmp_path / "other.h5", frames=12))
+    assert desk.panel.member.value == "member 1" and not desk.panel.member.enabled
+
+
 def test_fork_by_mouse_and_back_to_the_first_run(desk: SimpleNamespace, qtbot: object) -> None:
     forecast(desk, qtbot)
     first = desk.session.state
