@@ -41,8 +41,8 @@ class EDMConfig:
     error in the colour of the liquid. With white noise alone forecasts left what is liquid after some
     picoseconds, and broke."""
     unroll: int = 0
-    """Steps that the model itself has made, at most, to the past it learns from; half of the batches have
-    none. What it learns then is the way back to the truth from where its own errors lead."""
+    """Steps that the model itself has made, at most, to the past it learns from; most batches have none.
+    What it learns then is the way back to the truth from where its own errors lead."""
     sigma_max: float = 10.0
     """Noise that sampling starts from, against a change of unit variance."""
     sigma_min: float = 0.02

@@ -75,9 +75,9 @@ class FieldDynamics(Dynamics):
         """Set what depends on the learnt weights."""
 
     def forecast_losses(self, chains: Tensor, generator: torch.Generator) -> Losses:
-        """Denoising loss of what remains of the next state, (window + 1 + unroll, B, 2, …), oldest first.
+        """Loss of the forecast of the next state, (window + 1 + unroll, B, 2, …), oldest first.
 
-        In half of the batches the model itself goes up to `unroll` steps first.
+        In up to half of the batches the model itself goes 1 to `unroll` steps first, in the rest none.
         """
 
         def normal(*shape: int) -> Tensor:
@@ -118,7 +118,7 @@ class FieldDynamics(Dynamics):
         return self.autoencoder.decode(latents[:, : self.recipe.autoencoder.latent])
 
     def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
-        """One draw per number of the next latent: the sampler is deterministic after its start."""
+        """One draw per number of the next latent, which is deterministic but for these."""
         return (self.recipe.autoencoder.latent, *latent_shape[1:])
 
     def advance(self, latents: Tensor, noise: Tensor) -> Tensor:

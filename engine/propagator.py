@@ -33,8 +33,8 @@ class PropagatorConfig:
     error in the colour of the liquid. With white noise alone forecasts left what is liquid after some
     picoseconds, and broke."""
     unroll: int = 2
-    """Steps that the model itself has made, at most, to the past it learns from; half of the batches have
-    none. What it learns then is the way back to the truth from where its own errors lead."""
+    """Steps that the model itself has made, at most, to the past it learns from; most batches have none.
+    What it learns then is the way back to the truth from where its own errors lead."""
     inflation: float = 1.0
     """Standard deviation of the noise, in that of what forecasts of the training frames leave."""
 

@@ -304,7 +304,7 @@ def test_its_recipe_survives_a_card():
 
 
 def test_rates_are_those_of_successive_frames():
-    """∫ρ̇ by the trapezoid rule is the change of ρ: to 6 % in AIMD at 10 fs, here with the noise on top."""
+    """∫ρ̇ by the trapezoid rule is the change of ρ, but for the rule's own error at 10 fs and the noise."""
     emulator = Emulator.load(shipped()["spectral"])
     truth = emulator.adapt(Trajectory(sample_path("li32_test.h5")))
     latents, draws = emulator.encode(emulator.initial_state(truth, 100)), [torch.Generator().manual_seed(0)]
