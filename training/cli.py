@@ -275,6 +275,19 @@ def view(files: tyro.conf.Positional[list[Path]] | None = None) -> None:
     sys.exit(subprocess.call([napari, *paths, *plugin, "-w", "ldm_viewer"]))
 
 
+def bench(only: tuple[str, ...] = (), out: Path | None = None, everything: bool = False) -> None:
+    """Time the hot paths beside what they replace, on this machine: a table of ratios.
+
+    Args:
+        only: names of rows; without it all that take seconds.
+        out: file to write the figures to as well (JSON).
+        everything: the rows that take minutes too: real steps of GPAW.
+    """
+    from training.bench.run import run
+
+    run(only, out, everything)
+
+
 def simulate_command(arguments: list[str]) -> None:
     """Run ab-initio molecular dynamics with GPAW; the same command resumes."""
     from training.md import PRESETS, SimulationConfig
@@ -335,6 +348,7 @@ COMMANDS = {
     "page": page,
     "view": view,
     "demo": demo,
+    "bench": bench,
 }
 PARSE_THEMSELVES = (convert_command, simulate_command, train_command, rivals_command)
 """Commands whose flags are made from what they import."""

@@ -1,0 +1,56 @@
+"""The benchmark compares like with like, and says what it measured."""
+
+import json
+
+import numpy as np
+import pytest
+
+from engine import observables
+from engine.reciprocal import modes, shells
+from training.bench import observe, run
+from training.bench.registry import ROWS
+from training.bench.timing import Row, Side, Skip, measure
+
+
+def test_rows_have_names_of_their_own_and_a_bar():
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    assert all(row.bar > 0 and row.work for row in ROWS)
+
+
+def test_both_sides_are_timed_per_unit_and_by_turns():
+    calls = []
+
+    def side(name, seconds):
+        return lambda: calls.append(name) or seconds
+
+    sides = Side(side("a", 0.2), units=10, timed=True), Side(side("b", 0.5), timed=True)
+    result = measure(Row("x", "work", "rival", 20, lambda: sides, seconds=0, least=4))
+    assert calls == ["a", "b"] * 5  # once for nothing
+    assert (result.work_s, result.rival_s, result.ratio) == pytest.approx((0.02, 0.5, 25))
+    assert result.met and result.repeats == 4
+
+
+def test_what_cannot_be_measured_is_said_in_words(tmp_path, monkeypatch, capsys):
+    def missing():
+        raise Skip("GPAW is not installed")
+
+    monkeypatch.setattr(run, "ROWS", (Row("aimd", "a step", "GPAW", 200, missing),))
+    run.run(out=tmp_path / "bench.json")
+    row = json.loads((tmp_path / "bench.json").read_text())["rows"][0]
+    assert row["skipped"] == "GPAW is not installed" and row["met"] is None
+    assert "GPAW is not" in capsys.readouterr().out
+
+
+def test_an_unknown_row_is_refused():
+    with pytest.raises(ValueError, match="no row speed; there are observables"):
+        run.chosen(("speed",))
+
+
+def test_both_ways_to_observables_agree():
+    cell = np.array([[4.0, 0, 0], [0.5, 5.0, 0], [0, 0, 6.0]])
+    start, frame = np.exp(0.3 * np.random.default_rng(0).standard_normal((2, 12, 12, 16)) - 3)
+    slow = shells(frame.shape, cell, observables.RELAXATION_SHELLS)
+    waves = np.fft.fftn(start) * abs(np.linalg.det(cell)) / start.size
+    fast = observe.live_observables(frame, slow.select(modes(start, cell)), cell)
+    for ours, theirs in zip(fast, observe.naive_observables(frame, waves, cell), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-9, nan_ok=True)

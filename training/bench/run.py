@@ -1,0 +1,104 @@
+"""The command: measures the rows one by one, prints a table, and leaves it as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from engine.provenance import code_version, describe_hardware
+from training.bench.registry import ROWS
+from training.bench.timing import Result, Row, measure
+
+
+def run(only: tuple[str, ...] = (), out: Path | None = None, everything: bool = False) -> list[Result]:
+    """Measure the rows named, or all that are quick; print each as it comes, then the table."""
+    console, results = Console(), []
+    rows = chosen(only, everything)
+    machine = describe_machine()
+    console.print(f"{machine['processor']}, {machine['device']}, torch {machine['torch']}")
+    for number, row in enumerate(rows, 1):
+        with console.status(f"{number} of {len(rows)}: {row.name}"):
+            results.append(measure(row))
+    console.print(table(results))
+    if out is not None:
+        part = out.with_name(out.name + ".part")
+        figures = {"machine": machine, "rows": [asdict(r) | {"met": r.met} for r in results]}
+        part.write_text(json.dumps(figures, indent=1) + "\n")
+        os.replace(part, out)
+    return results
+
+
+def chosen(only: tuple[str, ...], everything: bool = False) -> list[Row]:
+    """The rows of these names in the table's order; ValueError for a name that there is not."""
+    names = [row.name for row in ROWS]
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise ValueError(f"no row {', '.join(unknown)}; there are {', '.join(names)}")
+    return [row for row in ROWS if (row.name in only if only else everything or not row.slow)]
+
+
+def describe_machine() -> dict[str, str | float]:
+    """What the figures hold for."""
+    return {
+        "processor": _processor(),
+        "device": describe_hardware(torch.device("cpu")),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else -1.0,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "code": code_version(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def table(results: list[Result]) -> Table:
+    """Work, rival, their times, ratio with quartiles, and bar, for a terminal."""
+    made = Table(caption="times are medians per unit of work; behind a ratio its quartiles over repeats")
+    made.add_column("row", no_wrap=True)
+    for title in ("work", "against"):
+        made.add_column(title)
+    for title in ("its time", "rival's", "ratio", "bar"):
+        made.add_column(title, justify="right")
+    for r in results:
+        made.add_row(r.name, r.work, r.rival or "–", *_cells(r))
+    return made
+
+
+def _cells(r: Result) -> tuple[str, str, str, str]:
+    if r.skipped:
+        return "–", "–", r.skipped, _bar(r)
+    mark = {True: "[green]✓[/]", False: "[red]✗[/]"}[r.met]
+    if r.ratio is None:
+        return duration(r.work_s), "–", "–", f"{_bar(r)} {mark}"
+    ratio = f"{_digits(r.ratio)} × ({_digits(r.low)}–{_digits(r.high)})"
+    return duration(r.work_s), duration(r.rival_s), ratio, f"{_bar(r)} {mark}"
+
+
+def _bar(r: Result) -> str:
+    return f"≥ {r.bar:g} ×" if r.rival else f"≤ {r.bar:g} s"
+
+
+def duration(seconds: float) -> str:
+    """Three digits with a fitting unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{_digits(seconds / size)} {unit}"
+    return f"{seconds / 1e-9:.0f} ns"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,103 @@
+"""A row of the benchmark, and how it is timed.
+
+Both sides run by turns in one process, so that whatever else the machine does, or how hot it is, meets both.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SECONDS = 8.0
+"""Time that a row may take, once it is set up."""
+REPEATS = 25
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two things compared: a call that does `units` of the row's unit of work.
+
+    A call that has been timed elsewhere, such as in a process of its own, returns its seconds.
+    """
+
+    call: Callable[[], object]
+    units: float = 1.0
+    timed: bool = False
+    """Whether `call` returns its own seconds."""
+
+    def seconds(self) -> float:
+        """Seconds per unit, of one call."""
+        start = time.perf_counter()
+        returned = self.call()
+        return (float(returned) if self.timed else time.perf_counter() - start) / self.units
+
+
+@dataclass(frozen=True)
+class Row:
+    """Work against its rival, with the bar that the ratio of their times has to clear.
+
+    `make` sets both sides up when the row's turn comes: (work, rival). It raises Skip, in words, where
+    something is missing. Without a rival the bar is a limit in seconds.
+    """
+
+    name: str
+    work: str
+    rival: str
+    bar: float
+    make: Callable[[], tuple[Side, Side | None]]
+    seconds: float = SECONDS
+    least: int = 3
+    """Repeats, at least, however long they take."""
+    slow: bool = False
+    """Runs only when it is named, or with `--everything`."""
+
+
+class Skip(Exception):
+    """A row that cannot be measured here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a row came to: median seconds per unit of both sides, and the ratios of the single repeats."""
+
+    name: str
+    work: str
+    rival: str
+    bar: float
+    work_s: float | None = None
+    rival_s: float | None = None
+    ratio: float | None = None
+    low: float | None = None
+    """Quartiles of the ratio over repeats."""
+    high: float | None = None
+    repeats: int = 0
+    skipped: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the bar is cleared; None where nothing was measured."""
+        if self.work_s is None:
+            return None
+        return self.work_s <= self.bar if self.ratio is None else self.ratio >= self.bar
+
+
+def measure(row: Row) -> Result:
+    """Set a row up, run both sides once for nothing, then by turns until its time is over."""
+    about = (row.name, row.work, row.rival, row.bar)
+    try:
+        sides = [side for side in row.make() if side is not None]
+    except Skip as reason:
+        return Result(*about, skipped=str(reason))
+    for side in sides:
+        side.call()
+    times, end = [], time.perf_counter() + row.seconds
+    while len(times) < row.least or (len(times) < REPEATS and time.perf_counter() < end):
+        times.append([side.seconds() for side in sides])
+    work, *rival = (statistics.median(side) for side in zip(*times, strict=True))
+    if not rival:
+        return Result(*about, work_s=work, repeats=len(times))
+    ratios = [theirs / ours for ours, theirs in times]
+    low, ratio, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return Result(*about, work, rival[0], ratio, low, high, len(times))
