@@ -220,6 +220,7 @@ class Session:
         origin = Origin(self.emulator_address(), setup, parent)
         run = Run(number, film, origin_fs + step_fs, step_fs, adapted.cell, origin, emulator, label)
         self._worker = ForecastWorker(number, make_frames, film, paused=paused, threads=self.threads)
+        gc.collect()  # of closed docks nothing may be frozen: it would stay for good
         gc.freeze()  # else every full collection walks all objects of the window, and stops it meanwhile
         self._replace(
             **self._no_forecast(Status.PAUSED if paused else Status.RUNNING)
@@ -288,7 +289,7 @@ class Session:
             if state.follow:
                 news["time_fs"] = news["forecast"].end_fs
         if not alive and worker.ident is not None:
-            self._worker = None
+            self._retire()
             if worker.error is not None:
                 news |= {"status": Status.FAILED, "message": worker.error}
             elif state.status.active:
@@ -311,6 +312,7 @@ class Session:
     def _retire(self, timeout: float | None = None) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
+            gc.unfreeze()
             worker.stop()
             if timeout is not None and worker.is_alive():
                 worker.join(timeout)

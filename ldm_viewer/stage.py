@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from ldm_viewer.session import Session
 from ldm_viewer.triptych import MARGIN, Triptych
@@ -45,7 +45,15 @@ def existing_stage(viewer: napari.Viewer) -> Stage | None:
 
 def docked(widget: QWidget) -> bool:
     """Whether a widget is still in a window: napari takes a closed dock's widget out without deleting it."""
-    return isalive(widget) and widget.parent() is not None
+    return isalive(widget) and main_window(widget) is not None
+
+
+def main_window(widget: QWidget) -> QMainWindow | None:
+    """The window that a widget belongs to; that of a floating dock is, to Qt, the dock itself."""
+    above: QWidget | None = widget
+    while above is not None and not isinstance(above, QMainWindow):
+        above = above.parentWidget()
+    return above
 
 
 class Stage:
@@ -157,6 +165,9 @@ class Stage:
         self.session.close()
 
     def _poll(self) -> bool:
+        for widget in self._widgets:
+            if isalive(widget) and not docked(widget):
+                widget.deleteLater()  # napari only takes it out of the window
         self._widgets = [widget for widget in self._widgets if docked(widget)]
         if not self._widgets:  # the window is gone, or the user closed all docks
             self.close()
@@ -172,7 +183,8 @@ class Stage:
 
         Together they would take 40 ms at a stretch, apart 25 at most.
         """
-        canvas = self._widgets[0].window().centralWidget().findChild(QOpenGLWidget)
+        window = main_window(self._widgets[0])
+        canvas = None if window is None else window.centralWidget().findChild(QOpenGLWidget)
         if canvas is not None and canvas.updatesEnabled():
             canvas.setUpdatesEnabled(False)
             QTimer.singleShot(CANVAS_MS, lambda: isalive(canvas) and canvas.setUpdatesEnabled(True))

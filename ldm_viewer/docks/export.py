@@ -24,7 +24,7 @@ from ldm_viewer.export import Export
 from ldm_viewer.movie import Film, Shot, slice_movie
 from ldm_viewer.order import CANVAS, PAGE, SLICES, SURFACES, Order, about_page, fitted, footage_of, title_of
 from ldm_viewer.page import write_page
-from ldm_viewer.stage import docked
+from ldm_viewer.stage import docked, main_window
 from ldm_viewer.turntable import TIME, Ride, surface_movie, surface_picture
 from ldm_viewer.worker import step_aside
 
@@ -115,7 +115,8 @@ class ExportDock(LiveDock):
 
     def _surface_choices(self) -> dict[str, Any]:
         """Fields, levels, atoms and camera of the isosurface dock in this window."""
-        dock = self.window().findChild(SurfaceDock)
+        window = main_window(self)
+        dock = None if window is None else window.findChild(SurfaceDock)
         if dock is None:
             return {}
         self._painter = dock.artist  # it rests while this dock is in front

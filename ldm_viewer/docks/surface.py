@@ -132,7 +132,7 @@ class SurfaceDock(LiveDock):
         self.levels.editingFinished.connect(self.refresh)
         self.atoms.toggled.connect(self.refresh)
         self.canvas.moved.connect(self.refresh)
-        self.destroyed.connect(self.artist.close)
+        self.destroyed.connect(self.artist.close)  # also when the whole window goes
         self._drawing: Drawing | None = None
 
     def _ask_movie(self) -> None:

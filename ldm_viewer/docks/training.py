@@ -84,6 +84,7 @@ class TrainingDock(QWidget):
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._look)
         self._timer.start(LOOK_MS)
+        self.stage.attend(self)
         QTimer.singleShot(0, self._place)
 
     # ---------------------------------------------------------------------------------------------- widgets

@@ -5,35 +5,44 @@ LDM_MONKEY=500 gives it so many actions, LDM_MONKEY_SEED another will.
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
+import numpy as np
 import psutil
 import pytest
 from hands import drop
 from napari.utils.notifications import ErrorNotification, notification_manager
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QDialog, QDockWidget, QPushButton
+from qtpy.QtWidgets import QApplication, QComboBox, QDialog, QDockWidget, QPushButton
 from waves import CELL, wave, write_wave
 
 from engine.formats import Volume, write_volume
+from engine.jobs import holder
 from ldm_viewer import preferences
+from ldm_viewer.arrange import BELOW, SIDE
 from ldm_viewer.docks.base import LiveDock
+from ldm_viewer.docks.export import ExportDock
+from ldm_viewer.docks.training import TrainingDock
+from ldm_viewer.docks.training_form import STEPS
+from ldm_viewer.jobs import known_runs
 from ldm_viewer.panel import MainPanel
+from ldm_viewer.stage import main_window
 
 ACTIONS = int(os.environ.get("LDM_MONKEY", "60"))
 SEED = int(os.environ.get("LDM_MONKEY_SEED", "1"))
 LONGEST_S = float(os.environ.get("LDM_MONKEY_LONGEST_S", "20"))  # of one action with what it sets off
 MOST_GROWTH = 200 * 2**20  # bytes
 WARM_UP = 20  # actions before memory is counted: shaders, fonts, caches
-NAMES = ("Forecast", "Histogram", "S(q)", "F(q,t)", "Drift", "Latents", "Slices", "Isosurface")
+NAMES = ("Forecast", *SIDE, *dict.fromkeys((*BELOW, "Training")))
+CHECKPOINTS = 10  # at which memory is told
 
 
 class Monkey:
@@ -42,7 +51,7 @@ class Monkey:
     def __init__(self, desk: SimpleNamespace, qtbot: object, files: list[Path], emulators: list[str]) -> None:
         self.desk, self.qtbot, self.files, self.emulators = desk, qtbot, files, emulators
         self.random = random.Random(SEED)
-        self.window = desk.panel.window()
+        self.window = main_window(desk.panel)
 
     def actions(self) -> list[Callable[[], None]]:
         names = [name for name in vars(type(self)) if not name.startswith("_") and name != "actions"]
@@ -152,6 +161,27 @@ class Monkey:
             box = self.random.choice(boxes)
             box.setCurrentIndex(self.random.randrange(box.count()))
 
+    def _dock(self, kind: type) -> LiveDock | None:
+        return next(iter(self.window.findChildren(kind)), None)
+
+    def train(self) -> None:
+        """A short training, an estimate, or whatever a button of that dock does now."""
+        dock = self._dock(TrainingDock)
+        if dock is not None:
+            dock.form.budget.value, dock.form.amount.value = STEPS, 3
+            trains = dock.sight is not None and dock.sight.standing.live
+            buttons = [dock.time, dock.pause, dock.stop, dock.use, *([] if trains else [dock.train])]
+            self.qtbot.mouseClick(self.random.choice(buttons), Qt.MouseButton.LeftButton)
+
+    def export(self) -> None:
+        """A picture or movie of what there is, or an end to that."""
+        dock = self._dock(ExportDock)
+        if dock is not None and dock.job is not None and dock.job.is_alive():
+            self.qtbot.mouseClick(dock.form.cancel, Qt.MouseButton.LeftButton)
+        elif dock is not None:
+            dock.form.last.setValue(self.random.randint(2, 20))
+            dock.save(self.files[0].parent / f"movie{self.random.choice(('.mp4', '.gif', '.html', '.bad'))}")
+
     def dialog(self) -> None:
         asked = [
             box for box in self.window.findChildren(QDialog) if box.isVisible() and box.parent() is not None
@@ -172,14 +202,17 @@ def test_a_monkey_breaks_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(preferences.FOLDER, str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # of trainings
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkey = Monkey(desk, qtbot, _files(tmp_path), _emulators(tmp_path, tiny_emulator_folder))
-    actions, process, history, before = monkey.actions(), psutil.Process(), [], 0
+    actions, process, history, memory = monkey.actions(), psutil.Process(), [], {}
     notification_manager.records.clear()
+    first = min(WARM_UP, ACTIONS // 2)
+    told_at = {first, *np.linspace(first, ACTIONS, CHECKPOINTS, dtype=int).tolist()}
     slowest = (0.0, "")
     for number in range(ACTIONS):
-        if number == min(WARM_UP, ACTIONS // 2):
-            gc.collect()
-            before = process.memory_info().rss
+        if number in told_at:
+            memory[number] = process.memory_info().rss
         action = monkey.random.choice(actions)
         history.append(action.__name__)
         began = time.perf_counter()
@@ -191,15 +224,22 @@ def test_a_monkey_breaks_nothing(
         thrown = [r for r in notification_manager.records if isinstance(r, ErrorNotification)]
         assert not thrown, f"{thrown[0].exception!r} after {history[-6:]}"
     desk.session.stop()
-    gc.collect()
-    after = process.memory_info().rss
+    _end_trainings()
+    memory[ACTIONS] = process.memory_info().rss
     told = {record.message for record in notification_manager.records}
     print(
-        f"{ACTIONS} actions, seed {SEED}: {before / 2**20:.0f} → {after / 2**20:.0f} MB, "
-        f"slowest {slowest[1]} {slowest[0]:.2f} s, {len(told)} different notifications"
+        f"{ACTIONS} actions, seed {SEED}: slowest {slowest[1]} {slowest[0]:.2f} s, "
+        f"{len(told)} different notifications, {len(QApplication.allWidgets())} widgets; memory "
+        + ", ".join(f"{size / 2**20:.0f} MB at {number}" for number, size in memory.items())
     )
-    assert after - before < MOST_GROWTH
+    assert memory[ACTIONS] - memory[first] < MOST_GROWTH
     assert desk.viewer.screenshot(flash=False).std() > 1
+
+
+def _end_trainings() -> None:
+    for folder in known_runs():
+        if (pid := holder(folder)) is not None:
+            os.kill(pid, signal.SIGKILL)
 
 
 def _files(folder: Path) -> list[Path]:
