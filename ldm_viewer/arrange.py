@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 PLUGIN = "ldm_viewer"
 SIDE = ("Histogram", "S(q)", "F(q,t)", "Drift", "Latents")  # tabs under the panel; the first one is on top
-BELOW = ("Slices", "Isosurface", "Export")  # images want width: tabs under the canvas
-SLICES_HEIGHT = 350
+BELOW = ("Slices", "Isosurface", "Export", "Training")  # images want width: tabs under the canvas
+BELOW_SHARE, BELOW_HEIGHT = 0.4, 340  # of the window's height; at least, in pixels
 SIDE_WIDTH = 340
+LOW = 1000  # pixels: a window less high has napari's own two docks, which stand above these, as tabs
 SMALLEST = (1280, 800)  # a window that shows all of it without clipping
 
 
@@ -61,11 +62,25 @@ def _settle(stage: Stage, home: QDockWidget, docks: dict[str, QDockWidget]) -> N
     if not all(map(docked, (home, *docks.values()))):
         return  # closed again already
     window = home.window()
-    window.resizeDocks([docks[BELOW[0]]], [SLICES_HEIGHT], Qt.Orientation.Vertical)
+    if window.height() < LOW:
+        _tabify_layers(window)
+    height = max(BELOW_HEIGHT, round(BELOW_SHARE * window.height()))
+    window.resizeDocks([docks[BELOW[0]]], [height], Qt.Orientation.Vertical)
     window.resizeDocks([home], [SIDE_WIDTH], Qt.Orientation.Horizontal)
     for group in (SIDE, BELOW):
         docks[group[0]].raise_()
     QTimer.singleShot(100, lambda: _fit_view(stage))  # when the canvas has its size
+
+
+def _tabify_layers(window: QMainWindow) -> None:
+    """Napari's layer list in front of its layer controls: one above the other they are 490 pixels high."""
+    found = {dock.objectName(): dock for dock in window.findChildren(QDockWidget)}
+    controls, layers = (found.get(name) for name in ("layer controls", "layer list"))
+    if controls is None or layers is None or controls.isFloating() or layers.isFloating():
+        return
+    if window.dockWidgetArea(controls) == window.dockWidgetArea(layers):
+        window.tabifyDockWidget(controls, layers)
+        layers.raise_()
 
 
 def _fit_view(stage: Stage) -> None:

@@ -1,12 +1,14 @@
 """Films napari's own canvas: the camera goes round, or time goes by; pictures are taken in the GUI thread.
 
-Only that thread may draw with OpenGL, so pictures are taken one per timer tick, with the window alive between
-them; the encoder waits for them in a thread of its own. Camera and slider go back to where they were.
+Only that thread may draw with OpenGL, so pictures are taken one per timer tick, and between two of them the
+window has as long for itself as the last one took; the encoder waits for them in a thread of its own. Camera
+and slider go back to where they were.
 """
 
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -71,12 +73,15 @@ class CanvasFilm(QObject):
         if self._next >= len(self._moments) or not self._export.is_alive():
             self._end()
         elif not self._taken.full():
+            began = time.monotonic()
             try:
                 self._taken.put(self._picture(*self._moments[self._next]))
             except Exception as error:  # told in words by the export
                 self._taken.put(error)
                 self._end()
             self._next += 1
+            took_ms = round(1000 * (time.monotonic() - began))
+            self._timer.setInterval(max(TICK_MS, took_ms))  # half of the time is the user's
 
     def _picture(self, time_fs: float, turned: float) -> np.ndarray:
         viewer, ride = self._viewer, self._ride

@@ -259,7 +259,7 @@ class MainPanel(Form):
     def _show_views(self, state: State) -> None:
         put(self.chosen_run, choices=tuple(run.label for run in state.runs) or ("none yet",))
         if state.shown is not None:
-            put(self.chosen_run, value=state.shown.label)
+            put(self.chosen_run, value=state.shown.label, tooltip=state.shown.label)
         put(self.chosen_run, enabled=len(state.runs) > 1)
         put(self.fork, enabled=state.forecast is not None and state.adapted is not None)
         names = members_of(state)

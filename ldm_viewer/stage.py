@@ -219,6 +219,7 @@ class Stage:
                 shows.came_up()
             if shows.truth is not None:
                 self._show_atoms(state)
+                shows.tell(_missing(state))
 
     def _show_atoms(self, state: State) -> None:
         """Only where the stored frame at the slider is another one: placing points costs milliseconds."""
@@ -246,6 +247,15 @@ class Stage:
             yield
         finally:
             self._moving = before
+
+
+def _missing(state: State) -> str:
+    """Why the truth's place is empty, if it is."""
+    truth, time_fs = state.truth, state.time_fs
+    if truth is None or truth.index_at(time_fs) is not None:
+        return ""
+    ends = time_fs > truth.end_fs
+    return f"the truth ends at {truth.end_fs:g} fs" if ends else f"the truth begins at {truth.start_fs:g} fs"
 
 
 def _came_up(state: State, old: State) -> bool:

@@ -60,6 +60,7 @@ class Triptych:
         self.span = (0.0, 1.0)  # of the truth's values, Å⁻³
         self.repeats = 1  # cells along each lattice vector
         self.cell_shown = False
+        self._filmed = False
         self._kind = Beside.DIFFERENCE
 
     @property
@@ -92,9 +93,10 @@ class Triptych:
         """Swap the forecast, or hide it."""
         if self.forecast is None:
             return
-        if film is not None:
+        self._filmed = film is not None
+        if self._filmed:
             self._swap(self.forecast, film)
-        self.forecast.visible = film is not None
+        self.forecast.visible = self._filmed
 
     def show_beside(self, third: Series | None, kind: Beside) -> None:
         """Swap the third view, or hide it, and give the others its room."""
@@ -106,7 +108,7 @@ class Triptych:
             self.beside.name = kind.value
             self.color_beside()
         self.beside.visible = third is not None
-        shape = (1, 2 if third is None else 3)
+        shape = (1, 1 + self._filmed + (third is not None))
         if tuple(viewer.canvas.grid.shape) != shape:
             viewer.canvas.grid.shape = shape
             viewer.reset_view(margin=MARGIN)
@@ -142,6 +144,12 @@ class Triptych:
         self.cell_shown = shown
         for layer in self._images():
             layer.bounding_box.visible = shown
+
+    def tell(self, words: str) -> None:
+        """Words below the views, on the canvas."""
+        text = self._viewer().canvas.overlays.text
+        if text.text != words:
+            text.text = words
 
     def came_up(self) -> None:
         """Draw again where a frame has become ready under the slider."""
@@ -221,7 +229,7 @@ def dress(viewer: napari.Viewer, colors: dict[Any, str]) -> None:
     viewer.dims.axis_labels = AXES
     viewer.camera.orientation2d = ("up", "right")
     grid, overlays = viewer.canvas.grid, viewer.canvas.overlays
-    grid.enabled, grid.shape, grid.stride, grid.spacing = True, (1, 2), 1, 4
+    grid.enabled, grid.shape, grid.stride, grid.spacing = True, (1, 1), 1, 4
     for layer, color in colors.items():
         layer.name_overlay.visible, layer.name_overlay.color = True, color
     overlays.axes.visible, overlays.axes.size = True, 60

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from ldm_viewer.state import State
 
 
+LEGEND_ALPHA = 190  # of 255
+
+
 class LiveDock(QWidget):
     """Follows the session: `compute(state)` runs beside the GUI thread, `draw(result)` in it.
 
@@ -114,8 +117,12 @@ class LiveDock(QWidget):
         self.refresh()
         for item in self.plot_items():
             item.titleLabel.setText(item.titleLabel.text, color=color)
-            for _, label in item.legend.items if item.legend is not None else ():
-                label.setText(label.text, color=color)
+            if item.legend is not None:
+                under = pg.mkColor(theme.background.as_hex())
+                under.setAlpha(LEGEND_ALPHA)
+                item.legend.setBrush(under)  # names stay readable where curves pass
+                for _, label in item.legend.items:
+                    label.setText(label.text, color=color)
         for axis in self.axes():
             axis.setPen(color)
             axis.setTextPen(color)

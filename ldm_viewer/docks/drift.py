@@ -61,6 +61,7 @@ class DriftDock(CurveDock):
         self.quantity = QComboBox(objectName="quantity")
         self.quantity.addItems(list(QUANTITIES))
         super().__init__(napari_viewer, self.quantity)
+        self.plot.getPlotItem().legend.setOffset((-8, -8))  # errors grow: below them is room
         self.quantity.currentTextChanged.connect(self.refresh)
 
     def request(self) -> str:

@@ -45,10 +45,7 @@ class HistogramDock(LiveDock):
         self.distance.setToolTip("Jensen–Shannon divergence of the two distributions, 0 … ln 2")
         self.layout().addWidget(row(self.distance, self.export))
         self.layout().addWidget(self.plot, 1)
-        self.curves = {
-            name: self._curve(name, color) for name, color in (("truth", TRUTH), ("forecast", FORECAST))
-        }
-
+        self.curves = {"truth": _curve("truth", TRUTH), "forecast": _curve("forecast", FORECAST)}
         self._shown: Distributions | None = None
 
     def sheet(self) -> Sheet | None:
@@ -63,15 +60,6 @@ class HistogramDock(LiveDock):
             if values is not None
         ]
         return Sheet("Distribution of density values", "ρ (Å⁻³)", "P(ρ) (Å³)", tuple(lines))
-
-    def _curve(self, name: str, color: str) -> pg.PlotCurveItem:
-        fill = pg.mkColor(color)
-        fill.setAlpha(FILL)
-        curve = pg.PlotCurveItem(
-            [0.0, 1.0], [0.0], stepMode="center", fillLevel=0, pen=pen(color), brush=fill, name=name
-        )
-        self.plot.addItem(curve)
-        return curve
 
     def request(self) -> float:
         """Largest value to show, Å⁻³."""
@@ -88,12 +76,26 @@ class HistogramDock(LiveDock):
         """Set the curves and the distance."""
         self._shown = result
         for name, values in (("truth", result.truth), ("forecast", result.forecast)):
-            self.curves[name].setData(
-                result.edges, np.zeros(len(result.edges) - 1) if values is None else values
-            )
+            self._show_curve(self.curves[name], result.edges, values)
         self.plot.getViewBox().updateAutoRange()  # else it follows the paint, and causes another one
         distance = result.distance
         self.distance.setText(_sentence(result, distance))
+
+    def _show_curve(self, curve: pg.PlotCurveItem, edges: np.ndarray, values: np.ndarray | None) -> None:
+        """What is not there stands neither in the plot nor in its legend."""
+        item = self.plot.getPlotItem()
+        if values is not None:
+            curve.setData(edges, values)
+        if (values is not None) != (curve in item.items):
+            item.removeItem(curve) if values is None else item.addItem(curve)
+            self._on_theme()
+
+
+def _curve(name: str, color: str) -> pg.PlotCurveItem:
+    fill = pg.mkColor(color)
+    fill.setAlpha(FILL)
+    style = {"stepMode": "center", "fillLevel": 0, "pen": pen(color), "brush": fill}
+    return pg.PlotCurveItem([0.0, 1.0], [0.0], name=name, **style)
 
 
 def _sentence(result: Distributions, distance: float | None) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QPointF, QSize, Qt
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolTip, QWidget
 
 AXIS_WIDTH = 52  # pixels
-LEFT = Qt.AlignmentFlag.AlignLeft
+LOOKS = 20  # at the cursor, a second
+NEAR = 40  # pixels from the cursor to the point of a curve that it is asked about
 
 
 def plot(x: str, y: str) -> pg.PlotWidget:
@@ -22,7 +25,47 @@ def plot(x: str, y: str) -> pg.PlotWidget:
     widget.addLegend(offset=(-8, 8), labelTextSize="9pt")
     widget.setMenuEnabled(False)
     widget.hideButtons()
+    tell_under_cursor(widget, lambda place: nearest(widget.getPlotItem(), place))
     return widget
+
+
+def tell_under_cursor(view: pg.GraphicsView, words: Callable[[QPointF], str]) -> None:
+    """Say in a tooltip what is at a place of the scene: a window of its own, so nothing else is painted."""
+
+    def tell(event: tuple[QPointF]) -> None:
+        QToolTip.showText(view.mapToGlobal(view.mapFromScene(event[0])), words(event[0]), view)
+
+    view.cursor_proxy = pg.SignalProxy(view.scene().sigMouseMoved, rateLimit=LOOKS, slot=tell)
+
+
+def nearest(item: pg.PlotItem, place: QPointF) -> str:
+    """Name and values of the point of a curve next to a place of the scene, or nothing."""
+    box = item.getViewBox()
+    if not box.sceneBoundingRect().contains(place):
+        return ""
+    at, pixel = box.mapSceneToView(place), box.viewPixelSize()
+    found = (NEAR, "")
+    for curve in item.listDataItems():
+        x, y = curve.getData()
+        if not curve.name() or not curve.isVisible() or y is None or not len(y):
+            continue
+        x = (x[1:] + x[:-1]) / 2 if len(x) > len(y) else x  # steps between the edges of bins
+        distances = np.hypot((x - at.x()) / pixel[0], (y - at.y()) / pixel[1])
+        index = int(np.argmin(distances))
+        if distances[index] < found[0]:
+            found = distances[index], _point(item, curve.name(), float(x[index]), float(y[index]))
+    return found[1]
+
+
+def _point(item: pg.PlotItem, name: str, x: float, y: float) -> str:
+    """As in: truth, q = 2.1 Å⁻¹, ⟨|F(q)|⟩ = 0.83 e, in three lines."""
+    lines = [name]
+    for side, value in (("bottom", x), ("left", y)):
+        axis = item.getAxis(side)
+        label, _, unit = axis.labelText.partition(" (")
+        unit = "" if " " in unit else " " + unit.removesuffix(")")  # not a remark in brackets
+        lines.append(f"{label} = {10**value if axis.logMode else value:.4g}{unit}")
+    return "\n".join(lines)
 
 
 def label_axes(item: pg.PlotItem, x: str, y: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QRectF, Qt, Signal
+from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP, FORECAST, TRUTH
 from ldm_viewer.docks.base import LiveDock
-from ldm_viewer.docks.parts import TextLine, label_axes, pen, plot, row
+from ldm_viewer.docks.parts import TextLine, label_axes, pen, plot, row, tell_under_cursor
 from ldm_viewer.planes import PLANES, Oblique, Plane
 from ldm_viewer.scene import DIFFERENCE_SHARE
 from ldm_viewer.sheet import Pictures
@@ -37,7 +37,7 @@ ATOMS = "three atoms"
 OBLIQUE_LABELS = ("along atoms 1 and 2 (Å)", "across (Å)")
 PROFILE_WIDTH = 300  # pixels
 LINE_PEN = pg.mkPen("#E69F00", width=1)
-LEFT, LEFT_BARE, BOTTOM, TITLE = 44, 26, 38, 26  # pixels around an image
+LEFT, LEFT_BARE, BOTTOM, TITLE, GAP = 44, 26, 38, 26, 6  # pixels around an image
 
 
 class Cuts(NamedTuple):
@@ -116,8 +116,9 @@ class SlicesDock(LiveDock):
         )
         self.view = View()
         self.view.setBackground(None)
-        self.view.ci.layout.setContentsMargins(0, 0, 0, 6)
-        self.view.ci.layout.setHorizontalSpacing(6)
+        self.view.ci.layout.setContentsMargins(0, 0, 0, GAP)
+        self.view.ci.layout.setHorizontalSpacing(GAP)
+        tell_under_cursor(self.view, self.words_at)
         self.profile = plot("along the line (Å)", "ρ (Å⁻³)")
         self.profile.setVisible(False)
         self.profile.setMaximumWidth(PROFILE_WIDTH)
@@ -242,6 +243,29 @@ class SlicesDock(LiveDock):
             self._place(item, getattr(result, name), result)
         self._draw_profile()
 
+    def words_at(self, place: QPointF) -> str:
+        """Where a place of the scene is in the cell, and all that is known there."""
+        boxes = (item.getViewBox() for item in self.images.values())
+        box = next((box for box in boxes if box.sceneBoundingRect().contains(place)), None)
+        shown = self._shown
+        if shown is None or box is None:
+            return ""
+        left, right, bottom, top = shown.edges
+        at = box.mapSceneToView(place)
+        share = (at.x() - left) / (right - left), (at.y() - bottom) / (top - bottom)
+        if not all(0 <= part < 1 for part in share):
+            return ""
+        lines = [
+            f"{label.removesuffix(' (Å)')} = {value:.2f} Å"
+            for label, value in zip(shown.labels, (at.x(), at.y()), strict=True)
+        ]
+        for name in self.images:
+            cut = getattr(shown, name)
+            if cut is not None:
+                value = cut[tuple(int(part * count) for part, count in zip(share, cut.shape, strict=True))]
+                lines.append(f"{name} {value:.4f} Å⁻³")
+        return "\n".join(lines)
+
     def _draw_profile(self) -> None:
         """Values of both densities along the line, at the pictures' points."""
         shown = self._shown
@@ -262,14 +286,21 @@ class SlicesDock(LiveDock):
         label_axes(self.profile.getPlotItem(), shown.labels[0], "ρ (Å⁻³)")
 
     def _fit_plots(self) -> None:
-        """Give each plot the shape of the cell, so that its axes end where the cell ends."""
+        """Give the plots one size and the shape of the cell, so that their axes end where the cell ends."""
         left, right, bottom, top = self._edges
-        room = max(60, self.view.height() - BOTTOM - TITLE - 6)
+        shape = (right - left) / (top - bottom)
+        hint = Qt.SizeHint.PreferredSize
+        bars = sum(bar.effectiveSizeHint(hint).width() for bar in (self.bar, self.difference_bar))
+        across = (self.view.width() - LEFT - 2 * LEFT_BARE - bars - 4 * GAP) / len(self.images)
+        high = max(60, min(self.view.height() - BOTTOM - TITLE - GAP, across / shape))
         for name, item in self.images.items():
-            plot = _plot_of(item)
             axis = LEFT if name == "truth" else LEFT_BARE
-            plot.setMaximumWidth(axis + room * (right - left) / (top - bottom))
-            plot.setRange(xRange=(left, right), yRange=(bottom, top), padding=0)
+            _plot_of(item).setMaximumSize(axis + high * shape, TITLE + high + BOTTOM)
+        for bar in (self.bar, self.difference_bar):
+            bar.setMaximumHeight(TITLE + high + BOTTOM)
+        self.view.ci.setGeometry(self.view.range)  # else plots that may now be larger stay as they are
+        for item in self.images.values():
+            _plot_of(item).setRange(xRange=(left, right), yRange=(bottom, top), padding=0)
 
     def _place(self, item: pg.ImageItem, values: np.ndarray | None, result: Cuts) -> None:
         item.setVisible(values is not None)

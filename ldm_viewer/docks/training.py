@@ -149,6 +149,8 @@ class TrainingDock(QWidget):
         if not isinstance(window, QMainWindow):
             return
         area = Qt.DockWidgetArea.BottomDockWidgetArea
+        if window.dockWidgetArea(dock) == area:
+            return  # where the panel has put it
         there = [
             other
             for other in window.findChildren(QDockWidget)
@@ -292,7 +294,7 @@ class TrainingDock(QWidget):
             self.curves.refresh()
         if old is None or old.status.best_step != sight.status.best_step or not sight.standing.live:
             self._offer(sight.folder)
-            self.preview.watch(sight.folder, self._data)
+            self.preview.watch(sight.folder, self._data, sight.standing.live)
         if old is not None and old.standing != sight.standing:
             self._tell_end(sight)
 

@@ -146,6 +146,7 @@ class TrainingPreview(LiveDock):
         self.wanted: _Wanted | None = None
         self._made: tuple[_Wanted, Preview] | None = None
         self._shown: Preview | None = None
+        self._live = False
         self.words = TextLine(name="preview words")
         self.words.setToolTip("Root mean square error over the truth's standard deviation, on unseen frames")
         self.view = pg.GraphicsLayoutWidget()
@@ -190,8 +191,14 @@ class TrainingPreview(LiveDock):
             *(item for item in self.view.ci.items if isinstance(item, pg.PlotItem)),
         ]
 
-    def watch(self, folder: Path | None, data: Path | None) -> None:
+    @property
+    def seen(self) -> bool:
+        """While a training runs its preview is kept ready; that of an earlier one is made when looked at."""
+        return self._live or super().seen
+
+    def watch(self, folder: Path | None, data: Path | None, live: bool) -> None:
         """Judge the emulator of this folder, again when a better one lies there."""
+        self._live = live
         step = 0 if folder is None else best_step(folder)
         wanted = None if folder is None or data is None or not step else _Wanted(folder, data, step)
         if wanted != self.wanted:

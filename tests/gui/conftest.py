@@ -56,6 +56,7 @@ def desk(
     from ldm_viewer.stage import existing_stage
 
     PluginManager.instance().discover()
+    monkeypatch.setenv("HOME", str(wave_file.parent / "home"))  # no trainings of whoever runs the tests
     monkeypatch.setattr(ldm_viewer.session, "shipped", lambda: {"tiny": tiny_emulator_folder})
     monkeypatch.setattr(ldm_viewer.panel, "SAMPLE_FILE", str(wave_file))
     viewer = make_napari_viewer_proxy(show=True)
@@ -75,7 +76,7 @@ def docks(panel: object) -> dict[str, object]:
 
     found = {}
     for dock in panel.window().findChildren(QDockWidget):
-        inner = dock.findChild(LiveDock)
-        if inner is not None:
-            found[dock.windowTitle().split(" (")[0] or dock.objectName().split(" (")[0]] = inner
+        inner = dock.findChildren(LiveDock)
+        if len(inner) == 1:  # not those that the training dock is built of
+            found[dock.windowTitle().split(" (")[0] or dock.objectName().split(" (")[0]] = inner[0]
     return found

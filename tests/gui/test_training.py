@@ -43,7 +43,8 @@ def dock(home: Path, desk: SimpleNamespace, qtbot: object) -> Iterator[TrainingD
 
 
 def open_dock(desk: SimpleNamespace, qtbot: object) -> TrainingDock:
-    _, widget = desk.viewer.window.add_plugin_dock_widget("ldm_viewer", "Training")
+    dock, widget = desk.viewer.window.add_plugin_dock_widget("ldm_viewer", "Training")
+    dock.raise_()
     qtbot.waitUntil(lambda: widget.visibleRegion().isEmpty() is False, timeout=20_000)
     return widget
 
