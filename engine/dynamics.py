@@ -17,13 +17,32 @@ if TYPE_CHECKING:
 Losses = dict[str, Tensor]
 
 
+class Draws:
+    """The random numbers of a step, for all chains of its batch; a process takes those of the `rows` it has.
+
+    So a chain meets the same numbers however many processes share the batch.
+    """
+
+    def __init__(self, generator: torch.Generator, batch: int, rows: slice = slice(None)) -> None:
+        self.generator, self.batch, self.rows = generator, batch, rows
+
+    def normal(self, shape: tuple[int, ...], axis: int = 0) -> Tensor:
+        """Standard normal numbers of this process's `shape`, whose `axis` counts chains."""
+        whole = (*shape[:axis], self.batch, *shape[axis + 1 :])
+        return self.mine(torch.randn(whole, generator=self.generator), axis)
+
+    def mine(self, tensor: Tensor, axis: int = 0) -> Tensor:
+        """The part of a tensor of the whole batch, chains along `axis`."""
+        return tensor[(slice(None),) * axis + (self.rows,)]
+
+
 @dataclass(frozen=True)
 class Stage:
     """A part of a training: which parameters move, on what loss of how many pairs.
 
-    `losses(model, data, index, draws)` are those of the pairs at `index`; `prepare(model, training)` runs
-    once before the first step, `settle` on the averaged weights whenever they are kept. A `cached` stage sees
-    each state as the latent that `data.latents` holds.
+    `losses(model, data, index, draws)` are those of the pairs at `index[draws.rows]`, `index` being the whole
+    batch; `prepare(model, training)` runs once before the first step, `settle` on the averaged weights
+    whenever they are kept. A `cached` stage sees each state as the latent that `data.latents` holds.
     """
 
     name: str
@@ -31,7 +50,7 @@ class Stage:
     pairs: int
     precision: str
     parameters: Callable[[], Iterator[nn.Parameter]]
-    losses: Callable[[Dynamics, Dataset, Tensor, torch.Generator], Losses]
+    losses: Callable[[Dynamics, Dataset, Tensor, Draws], Losses]
     prepare: Callable[[Dynamics, Dataset], None]
     cached: bool = False
     settle: Callable[[Dynamics, Dataset], None] = lambda model, training: None
@@ -54,6 +73,10 @@ class Dynamics(nn.Module):
     def device(self) -> torch.device:
         """Where the weights lie."""
         return next(self.parameters()).device
+
+    def forward(self, compute: Callable[[Dynamics], Losses]) -> Losses:
+        """`compute(self)`: whatever wraps the model, for precision or many processes, wraps calls of it."""
+        return compute(self)
 
     def stages(self) -> tuple[Stage, ...]:
         """What a training does, in order."""

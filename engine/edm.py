@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from engine.diffusion import time_embedding
 from engine.layers import conv
 from engine.propagator import LinearForecast
+
+if TYPE_CHECKING:
+    from engine.dynamics import Draws
 
 
 @dataclass(frozen=True)
@@ -121,10 +125,10 @@ class SpatialDenoiser(LinearForecast):
         out = self.network(torch.cat([noisy * norm.rsqrt(), self.inputs(past)], dim=1), level)
         return noisy / norm + wide * norm.rsqrt() * out
 
-    def loss(self, past: Tensor, following: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, past: Tensor, following: Tensor, draws: Draws) -> Tensor:
         """E λ(σ)‖D_θ(x + σn) − x‖² with λ = (1 + σ²)/σ², so that every σ counts alike (Karras, eq. 8)."""
-        sigma = self.noise_levels(len(past), generator).to(past)
-        noise = torch.randn(following.shape, generator=generator).to(past)
+        sigma = draws.mine(self.noise_levels(draws.batch, draws.generator)).to(past)
+        noise = draws.normal(following.shape).to(past)
         wide, x = sigma.view(-1, 1, 1, 1, 1), (following - self.straight(past)) / self.spread
         error = self(x + wide * noise, sigma, past) - x
         return (error.square() * (1 + wide.square()) / wide.square()).mean()

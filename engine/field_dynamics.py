@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.corrections import Corrections
-from engine.dynamics import Dynamics, Losses, Stage
+from engine.dynamics import Draws, Dynamics, Losses, Stage
 from engine.edm import SpatialDenoiser
 from engine.losses import scaled_jsd
 from engine.propagator import Propagator
@@ -39,8 +39,8 @@ class FieldDynamics(Dynamics):
         """The step, on the latents of an encoder that stands still."""
         settings = self.recipe.training
 
-        def losses(model: FieldDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
-            return model.forecast_losses(model.chains(data, index, draws), draws)
+        def losses(model: FieldDynamics, data: Dataset, index: Tensor, draws: Draws) -> Losses:
+            return model.forecast_losses(model.chains(data, index, draws.generator), draws)
 
         return (
             Stage(
@@ -74,26 +74,29 @@ class FieldDynamics(Dynamics):
     def settle(self, data: Dataset) -> None:
         """Set what depends on the learnt weights."""
 
-    def forecast_losses(self, chains: Tensor, generator: torch.Generator) -> Losses:
+    def forecast_losses(self, chains: Tensor, draws: Draws) -> Losses:
         """Loss of the forecast of the next state, (window + 1 + unroll, B, 2, …), oldest first.
 
         In up to half of the batches the model itself goes 1 to `unroll` steps first, in the rest none.
         """
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator).to(chains)
-
-        config, window = self.recipe.diffusion, self.recipe.data.window
+        config, window, generator = self.recipe.diffusion, self.recipe.data.window, draws.generator
         own = max(0, int(torch.randint(-config.unroll, config.unroll + 1, (), generator=generator)))
+        chains = torch.cat([chains[:window], chains[window + own, None]])
+        batch = torch.arange(draws.batch)
+        mine, beside = draws.mine(batch), draws.mine(batch.roll(1))  # each is mixed with the one before it
+        needed, where = torch.cat([mine, beside]).unique(return_inverse=True)
         with torch.no_grad():
-            past, following = self.split(torch.cat([chains[:window], chains[window + own, None]]))
+            past, following = self.split(chains[:, needed])
             for _ in range(own):
-                past = self.advance(past, normal(*following.shape))
-        shares = torch.rand((2, len(past), 1, 1, 1, 1), generator=generator).to(past)
+                noise = torch.randn((draws.batch, *following.shape[1:]), generator=generator)
+                past = self.advance(past, noise[needed].to(past))
+        mine, beside = where.chunk(2)
+        past, other, following = past[mine], past[beside], following[mine]
+        shares = draws.mine(torch.rand((2, draws.batch, 1, 1, 1, 1), generator=generator), 1).to(past)
         mix = config.condition_mix * shares[1]
-        past = (past + mix * past.roll(1, 0)) / (1 + mix.square()).sqrt()
-        past = past + config.condition_noise * shares[0] * normal(*past.shape)
-        loss = self.denoiser.loss(past, following, generator)
+        past = (past + mix * other) / (1 + mix.square()).sqrt()
+        past = past + config.condition_noise * shares[0] * draws.normal(past.shape).to(past)
+        loss = self.denoiser.loss(past, following, draws)
         return {"loss": loss / (1 + own) ** 2}  # what its own steps have lost cannot be won back
 
     def latents(self, chains: Tensor) -> Tensor:
@@ -148,8 +151,8 @@ class PatchDynamics(FieldDynamics):
         """The autoencoder alone, then the step on its frozen latents."""
         settings = self.recipe.training
 
-        def losses(model: PatchDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
-            return model.reconstruction_losses(model.chains(data, index, draws).flatten(0, 1), draws)
+        def losses(model: PatchDynamics, data: Dataset, index: Tensor, draws: Draws) -> Losses:
+            return model.reconstruction_losses(model.chains(data, index, draws.generator), draws)
 
         def fit_basis(model: PatchDynamics, data: Dataset) -> None:
             model.autoencoder.fit(torch.cat([chains[0] for chains in model.some_chains(data, FITTED)]))
@@ -160,10 +163,13 @@ class PatchDynamics(FieldDynamics):
         )
         return (learn, *super().stages())
 
-    def reconstruction_losses(self, states: Tensor, generator: torch.Generator) -> Losses:
-        """Of states (B, 2, Nx, Ny, Nz) decoded from latents with a little noise; L_sJSD where asked for."""
+    def reconstruction_losses(self, chains: Tensor, draws: Draws) -> Losses:
+        """Of states (n, B, 2, Nx, Ny, Nz) decoded from latents with a little noise; L_sJSD if asked for."""
+        chains = draws.mine(chains, 1)
+        states = chains.flatten(0, 1)
         latent = self.autoencoder.encode(states)
-        jitter = self.recipe.training.latent_noise * torch.randn(latent.shape, generator=generator)
+        jitter = draws.normal((*chains.shape[:2], *latent.shape[1:]), 1).flatten(0, 1)
+        jitter = self.recipe.training.latent_noise * jitter
         decoded = self.autoencoder.decode(latent + jitter.to(latent)).float()
         terms, weights = self.autoencoder.errors(decoded, states), self.recipe.loss
         if weights.sjsd:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine import processes
+
 
 class Wrap(torch.autograd.Function):
     """Periodic padding by one voxel on each side, (B, C, Nx, Ny, Nz) → (B, C, Nx + 2, Ny + 2, Nz + 2).
@@ -135,8 +137,10 @@ class Standardise(nn.Module):
         """Move the running statistics towards those of `z` (B, C, …); the first batches count fully."""
         over = (0, *range(2, z.ndim))
         weight = max(self.momentum, 1 / (1 + self.seen.item()))
-        self.mean.lerp_(z.mean(over), weight)
-        self.var.lerp_(z.var(over, unbiased=False), weight)
+        mean = processes.mean(z.mean(over))  # a batch may be shared by several processes
+        off = z - mean.view(1, -1, *(1,) * (z.ndim - 2))
+        self.mean.lerp_(mean, weight)
+        self.var.lerp_(processes.mean(off.square().mean(over)), weight)
         self.seen += 1
 
     @torch.no_grad()

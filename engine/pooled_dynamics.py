@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.autoencoder import PooledAutoencoder
 from engine.diffusion import Denoiser, ReverseChain, Schedule, denoising_loss, scripted
-from engine.dynamics import Dynamics, Losses, Stage
+from engine.dynamics import Draws, Dynamics, Losses, Stage
 from engine.losses import scaled_jsd
 from engine.recipes import Recipe
 
@@ -28,29 +28,30 @@ class PooledDynamics(Dynamics):
         self.schedule = Schedule(recipe.diffusion)
         self._chain: Callable[[Tensor, Tensor], Tensor] | None = None
 
-    def joint_losses(self, pairs: Tensor, generator: torch.Generator) -> Losses:
+    def joint_losses(self, pairs: Tensor, draws: Draws) -> Losses:
         """L = L_AE + λ1 L_LDM + λ2 L_sJSD, states (2B, 2, Nx, Ny, Nz): B, then those Δτ later (S15)."""
         weights = self.recipe.loss
         latent = self.autoencoder.encode(pairs)
-        jitter = self.recipe.training.latent_noise * torch.randn(latent.shape, generator=generator)
+        jitter = draws.normal((2, len(latent) // 2, latent.shape[1]), 1).flatten(0, 1)
+        jitter = self.recipe.training.latent_noise * jitter
         decoded = self.autoencoder.decode(latent + jitter.to(latent))
         terms = {"reconstruction": (decoded.float() - pairs).square().mean()}
         current, following = latent.float().chunk(2)
-        terms |= self.latent_losses(current, following, generator)
+        terms |= self.latent_losses(current, following, draws)
         terms["loss"] = terms["reconstruction"] + weights.denoising * terms["denoising"]
         if weights.sjsd:
             terms["sjsd"] = scaled_jsd(decoded[:, 0], pairs[:, 0], weights)
             terms["loss"] = terms["loss"] + weights.sjsd * terms["sjsd"]
         return terms
 
-    def latent_losses(self, current: Tensor, following: Tensor, generator: torch.Generator) -> Losses:
+    def latent_losses(self, current: Tensor, following: Tensor, draws: Draws) -> Losses:
         """L_LDM alone, on latents (B, d) of τ and τ + Δτ (S12)."""
 
         def normal() -> Tensor:
-            return torch.randn(following.shape, generator=generator).to(following)
+            return draws.normal(following.shape).to(following)
 
-        t = torch.randint(self.schedule.steps, (len(following),), generator=generator)
-        spread = torch.rand((len(current), 1), generator=generator).to(current)
+        t = draws.mine(torch.randint(self.schedule.steps, (draws.batch,), generator=draws.generator))
+        spread = draws.mine(torch.rand((draws.batch, 1), generator=draws.generator)).to(current)
         condition = current + self.recipe.diffusion.condition_noise * spread * normal()
         loss = denoising_loss(self.denoiser, self.schedule, following, condition, t, normal())
         return {"loss": loss, "denoising": loss}
@@ -59,10 +60,12 @@ class PooledDynamics(Dynamics):
         """The joint objective (S15), then the denoiser alone on the finished encoder's latents (S12)."""
         settings = self.recipe.training
 
-        def joint(model: PooledDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
-            return model.joint_losses(data.chains(index).flatten(0, 1).to(model.device), draws)
+        def joint(model: PooledDynamics, data: Dataset, index: Tensor, draws: Draws) -> Losses:
+            chains = data.chains(draws.mine(index))
+            return model.joint_losses(chains.flatten(0, 1).to(model.device), draws)
 
-        def latent(model: PooledDynamics, data: Dataset, index: Tensor, draws: torch.Generator) -> Losses:
+        def latent(model: PooledDynamics, data: Dataset, index: Tensor, draws: Draws) -> Losses:
+            index = draws.mine(index)
             return model.latent_losses(data.latents[index], data.latents[index + data.stride], draws)
 
         def fix_scale(model: PooledDynamics, data: Dataset) -> None:

@@ -9,11 +9,15 @@ Latents are (B, C, nx, ny, nz), those of the past (B, window · C, …), newest 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from engine.spectral import SpectralNet
+
+if TYPE_CHECKING:
+    from engine.dynamics import Draws
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Propagator(LinearForecast):
         """The expected z(τ + Δτ), (B, window · C, …) → (B, C, …)."""
         return self.straight(past) + self.spread * self.network(self.inputs(past))
 
-    def loss(self, past: Tensor, following: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, past: Tensor, following: Tensor, draws: Draws) -> Tensor:
         """Mean square of what the forecast leaves, in that of the linear forecast."""
         return ((following - self(past)) / self.spread).square().mean()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from engine import processes
 from engine.autoencoder import PooledConfig
 from engine.recipes import Recipe
 from engine.spectral import SpectralConfig
@@ -61,11 +62,21 @@ class Estimate:
         return total
 
 
-def measure(recipe: Recipe, trajectory: Trajectory, device: str = "auto", seconds: float = 5.0) -> Estimate:
-    """Train each stage for some `seconds` in a folder that is thrown away, on the data and device proper."""
-    with tempfile.TemporaryDirectory() as folder:
+def measure(
+    recipe: Recipe,
+    trajectory: Trajectory,
+    device: str = "auto",
+    seconds: float = 5.0,
+    place: Path | None = None,
+) -> Estimate:
+    """Train each stage for some `seconds` in a folder that is thrown away, on the data and device proper.
+
+    That folder is made in `place`, which several processes must all see.
+    """
+    processes.fabric(device)
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         begun = time.perf_counter()
-        run = Run(recipe, trajectory, Path(folder), device)
+        run = Run(recipe, trajectory, Path(processes.agree(folder)), device)
         load_s = time.perf_counter() - begun
         paces = tuple(_pace(run, number, seconds) for number in range(len(run.stages)))
         on_device = 0
@@ -83,7 +94,7 @@ def _pace(run: Run, number: int, seconds: float) -> Pace:
     model = run.measured
     prepare_s += _timed(lambda: run.update(stage, model))
     count, spent = 0, 0.0
-    while count < 3 or spent < seconds:
+    while processes.agree(count < 3 or spent < seconds):
         run.step += 1  # steps differ in what they draw, and so in what they cost
         spent += _timed(lambda: run.update(stage, model))
         count += 1

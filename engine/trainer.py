@@ -4,7 +4,9 @@
         ...                                  # stop at any event: what is best so far lies in the folder
 
 The folder holds `model.safetensors` + `card.json` (the emulator, best so far), `log.csv` (losses) and
-`state.safetensors` (what a killed run resumes from, to the same losses).
+`state.safetensors` (what a killed run resumes from, to the same losses). Under `torchrun` or SLURM several
+processes share every batch: each takes its rows, gradients are averaged, only the first writes, and the
+losses are those of one process.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from engine.dataset import Dataset, split
-from engine.dynamics import Dynamics, Losses, Stage
+from engine import processes
+from engine.dataset import Dataset, frames_at_once, split
+from engine.dynamics import Draws, Losses, Stage
 from engine.emulator import save_emulator
 from engine.models import build
 from engine.normalise import LogNormal
@@ -102,16 +104,10 @@ class Run:
     ) -> None:
         self.recipe, self.folder, self.accelerator = recipe, folder, device
         self.stop, self.clock = stop, clock
+        self.fabric = processes.fabric(device)
+        self.writes = processes.rank() == 0
         folder.mkdir(parents=True, exist_ok=True)
-        parts = split(trajectory.resampled(recipe.data.grid), recipe.data)
-        self.normaliser = LogNormal.fit(parts.train.blocks(64), trajectory.dt_fs)
-        steps = recipe.data.window + getattr(recipe.diffusion, "ahead", 0)
-        how = (self.normaliser, recipe.data.stride, recipe.data.symmetries, steps)
-        self.training = Dataset(parts.train, *how)
-        enough = len(parts.validation) > recipe.data.stride * steps + 2
-        self.validation = Dataset(parts.validation, *how) if enough else None
-        self.about = describe_data(trajectory, parts)
-        self.about["mean_density"] = float(self.normaliser.inverse(self.training.field).mean())
+        self.load(trajectory)
         torch.manual_seed(recipe.training.seed)
         self.model = build(recipe)
         average = get_ema_multi_avg_fn(recipe.training.ema)
@@ -121,7 +117,23 @@ class Run:
         self.moments: dict[str, Tensor] = {}
         self.skipped = 0
         load_state(self)
-        self.log = Log(folder / "log.csv", self.steps_done)
+        self.log = Log(folder / "log.csv", self.steps_done) if self.writes else None
+
+    def load(self, trajectory: Trajectory) -> None:
+        """Training and validation frames, normalised, and what the card says of them."""
+        data = self.recipe.data
+        parts = split(trajectory.resampled(data.grid), data)
+        block = frames_at_once(data.grid)
+        self.normaliser = LogNormal.fit(parts.train.blocks(block), trajectory.dt_fs)
+        steps = data.window + getattr(self.recipe.diffusion, "ahead", 0)
+        how = (self.normaliser, data.stride, data.symmetries, steps)
+        self.training = Dataset(parts.train, *how, self.folder / "training.fields")
+        enough = len(parts.validation) > data.stride * steps + 2
+        store = self.folder / "validation.fields"
+        self.validation = Dataset(parts.validation, *how, store) if enough else None
+        self.about = describe_data(trajectory, parts)
+        total = sum(self.normaliser.inverse(block).double().sum().item() for block in self.training.blocks())
+        self.about["mean_density"] = total / (len(parts.train) * math.prod(data.grid))
 
     @property
     def steps_done(self) -> int:
@@ -133,20 +145,31 @@ class Run:
         model = self.begin(number)
         yield from self.loop(self.stages[number], model)
 
-    def begin(self, number: int) -> Dynamics:
-        """Model and optimiser made ready for the steps of one stage."""
+    def begin(self, number: int) -> nn.Module:
+        """Model and optimiser ready for the steps of one stage; ValueError for a batch not to be shared."""
         stage = self.stages[number]
+        if stage.pairs % processes.size():
+            raise ValueError(
+                f"{processes.size()} processes cannot share the {stage.pairs} pairs of a batch of stage "
+                f"{stage.name!r} evenly; choose another number of pairs, or of processes"
+            )
         if number != self.stage:  # the next stage builds on the averaged weights
             self.stage, self.step, self.best, self.moments = number, 0, math.inf, {}
             self.model.load_state_dict(self.ema.module.state_dict())
-        self.fabric = Fabric(accelerator=self.accelerator, devices=1, precision=stage.precision)
+        self.fabric = processes.fabric(self.accelerator, stage.precision)
         self.ema.to(self.fabric.device)
         decay = self.recipe.training.weight_decay
+        learnt = set(stage.parameters())
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(parameter in learnt)
+        for data in filter(None, (self.training, self.validation)):
+            data.to(self.fabric.device)
         model, self.optimizer = self.fabric.setup(
             self.model, torch.optim.AdamW(stage.parameters(), weight_decay=decay)
         )
         if self.step == 0:
             stage.prepare(self.model, self.training)
+            processes.share(self.model.state_dict())
             self.ema.module.load_state_dict(self.model.state_dict())
         if stage.cached:
             for data in filter(None, (self.training, self.validation)):
@@ -155,12 +178,12 @@ class Run:
             self.optimizer.load_state_dict(unpack_moments(self.optimizer, self.moments))
         return model
 
-    def loop(self, stage: Stage, model: Dynamics) -> Iterator[Event]:
+    def loop(self, stage: Stage, model: nn.Module) -> Iterator[Event]:
         """Step, average, log, validate; a run told to stop, or closed, first keeps what it has learnt."""
         settings, begun, kept = self.recipe.training, self.clock() - self.seconds, self.step
         mark, saved = (self.clock(), self.step), self.clock()
         try:
-            while self.step < stage.steps and not self.stop():
+            while self.step < stage.steps and not processes.anywhere(self.stop(), self.fabric.device):
                 losses, rate = self.update(stage, model)
                 self.step += 1
                 self.seconds = self.clock() - begun
@@ -182,17 +205,19 @@ class Run:
                 self.checkpoint(stage)
             raise
 
-    def update(self, stage: Stage, model: Dynamics) -> tuple[Losses, float]:
+    def update(self, stage: Stage, model: nn.Module) -> tuple[Losses, float]:
         """One optimiser step; its draws depend on (seed, stage, step) alone, so a resumed run repeats it."""
         settings = self.recipe.training
-        draws = seeded(settings.seed, self.stage, self.step)
-        index = torch.randint(self.training.chains_total, (stage.pairs,), generator=draws)
+        generator = seeded(settings.seed, self.stage, self.step)
+        index = torch.randint(self.training.chains_total, (stage.pairs,), generator=generator)
+        share = stage.pairs // processes.size()
+        rows = slice(share * processes.rank(), share * (processes.rank() + 1))
+        draws = Draws(generator, stage.pairs, rows)
         rate = learning_rate(self.step, stage.steps, settings.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        with self.fabric.autocast():  # Fabric itself applies precision to `forward` alone
-            losses = stage.losses(model, self.training, index, draws)
+        losses = model(lambda inner: stage.losses(inner, self.training, index, draws))
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses["loss"])
         clip = {"max_norm": settings.clip, "error_if_nonfinite": False}
@@ -211,16 +236,16 @@ class Run:
 
     def report(self, stage: Stage, losses: Losses, rate: float, pace: float) -> Progress:
         """Log one step and tell of it; `pace` is in seconds per step."""
-        values = {name: float(value) for name, value in losses.items()}
+        values = {name: float(processes.mean(value)) for name, value in losses.items()}
         steps, left = sum(s.steps for s in self.stages), pace * (stage.steps - self.step)
         self.write_log(stage, {"lr": rate, "samples_per_s": round(stage.pairs / pace, 3)} | values)
         return Progress(stage.name, self.steps_done, steps, values, rate, stage.pairs / pace, left)
 
     def write_log(self, stage: Stage, values: dict[str, float]) -> None:
         """One row of log.csv."""
-        self.log.write(
-            {"step": self.steps_done, "stage": stage.name, "seconds": round(self.seconds, 1)} | values
-        )
+        if self.log is not None:
+            about = {"step": self.steps_done, "stage": stage.name, "seconds": round(self.seconds, 1)}
+            self.log.write(about | values)
 
     def checkpoint(self, stage: Stage) -> Checkpoint:
         """Validate, keep the best emulator, write what a killed run resumes from."""
@@ -239,7 +264,8 @@ class Run:
     def save(self) -> None:
         """Write what a killed run resumes from."""
         self.moments = pack_moments(self.optimizer)
-        save_state(self)
+        if self.writes:
+            save_state(self)
 
     @torch.no_grad()
     def validate(self, stage: Stage, data: Dataset) -> dict[str, float]:
@@ -248,7 +274,7 @@ class Run:
         picks = torch.linspace(0, data.chains_total - 1, VALIDATION_BATCHES * stage.pairs).long()
         for number, index in enumerate(picks.chunk(VALIDATION_BATCHES)):
             with self.fabric.autocast():
-                losses = stage.losses(model, data, index, seeded(number))
+                losses = stage.losses(model, data, index, Draws(seeded(number), len(index)))
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_BATCHES
         return sums
@@ -262,7 +288,8 @@ class Run:
             "training": where | {"hardware": describe_hardware(self.fabric.device), "code": code_version()},
         }
         stage.settle(self.ema.module, self.training)
-        save_emulator(self.folder, self.ema.module, self.normaliser, card)
+        if self.writes:
+            save_emulator(self.folder, self.ema.module, self.normaliser, card)
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:

@@ -7,13 +7,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 
 from tqdm import tqdm
 
+from engine import processes
 from engine.jobs import JOB, Job, Status, claim
 from engine.recipes import Recipe
 from engine.tailor import Estimate, measure, with_steps, within
@@ -25,20 +26,24 @@ MEASURED, SHORTEST_S, LONGEST_S = 0.04, 4.0, 20.0  # part of a budget that each 
 
 
 def run(job: Job) -> None:
-    """Do the job, or go on with it; Ctrl-C or SIGTERM keeps the best emulator so far, Ctrl-Z pauses."""
-    with claim(job.folder), control() as asked:
+    """Do the job, or go on with it; Ctrl-C or SIGTERM keeps the best emulator so far, Ctrl-Z pauses.
+
+    Of several processes that `torchrun` or SLURM started, the first does the writing and talking.
+    """
+    first = processes.rank() == 0
+    with claim(job.folder) if first else nullcontext(), control() as asked:
         if (job.folder / JOB).exists():
             job = job.with_plan_of(Job.load(job.folder))
         before = Status.read(job.folder) or Status()
-        report = Report(job.folder, replace(before, phase="starting", message=""))
+        report = Report(job.folder if first else None, replace(before, phase="starting", message=""))
         try:
             trajectory = Trajectory(job.data)
             if job.plan is None:
-                job.save()
+                _save(job)
                 report.tell(phase="starting" if job.minutes is None else "measuring")
                 job = replace(job, plan=planned(job, trajectory, asked))
                 report.tell(phase="starting")
-            job.save()
+            _save(job)
             events = train(
                 *(job.plan, trajectory, job.folder),
                 device=job.device,
@@ -52,9 +57,16 @@ def run(job: Job) -> None:
         except Exception as error:
             report.tell(phase="failed", message=str(error) or type(error).__name__)
             raise
+    if not first:
+        return
     emulator = "the best emulator so far" if asked.stop else "the emulator"
     again = "; the same command resumes" if asked.stop else ""
     print(f"{emulator} is in {job.folder}: card.json, model.safetensors, log.csv{again}")
+
+
+def _save(job: Job) -> None:
+    if processes.rank() == 0:
+        job.save()
 
 
 def planned(job: Job, trajectory: Trajectory, asked: Control) -> Recipe:
@@ -63,8 +75,8 @@ def planned(job: Job, trajectory: Trajectory, asked: Control) -> Recipe:
         return job.recipe if job.steps is None else with_steps(job.recipe, job.steps)
     seconds, begun = 60 * job.minutes, asked.clock()
     short = min(max(MEASURED * seconds, SHORTEST_S), LONGEST_S)
-    estimate = measure(job.recipe, trajectory, job.device, short)
-    return within(job.recipe, estimate, seconds - (asked.clock() - begun))
+    estimate = measure(job.recipe, trajectory, job.device, short, job.folder)
+    return processes.agree(within(job.recipe, estimate, seconds - (asked.clock() - begun)))
 
 
 def estimate(job: Job) -> None:
@@ -129,20 +141,25 @@ def control() -> Iterator[Control]:
 
 
 class Report:
-    """Shows events as a bar where someone looks on, and as status.json for everyone else."""
+    """Shows events as a bar where someone looks on, and as status.json for everyone else.
 
-    def __init__(self, folder: Path, status: Status) -> None:
+    Without a folder it is silent.
+    """
+
+    def __init__(self, folder: Path | None, status: Status) -> None:
         self.folder, self.status, self._written = folder, status, 0.0
         self.tell()
 
     def tell(self, **news: object) -> None:
         """Change the status and write it."""
         self.status, self._written = replace(self.status, **news), time.monotonic()
-        self.status.write(self.folder)
+        if self.folder is not None:
+            self.status.write(self.folder)
 
     def follow(self, events: Iterator[Event]) -> None:
         """Consume the events of a training."""
-        with tqdm(unit="step", dynamic_ncols=True, smoothing=0.05, disable=None) as bar:
+        quiet = None if self.folder is not None else True  # None: a bar where the output is a terminal
+        with tqdm(unit="step", dynamic_ncols=True, smoothing=0.05, disable=quiet) as bar:
             for event in events:
                 notes = self._take(event)
                 bar.n, bar.total = event.step, self.status.steps or None
