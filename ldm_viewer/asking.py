@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from magicgui import widgets
-from qtpy.QtCore import QTimer
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QVBoxLayout, QWidget
 
@@ -23,14 +24,23 @@ LOOK_MS = 100
 DIALOG_WIDTH = 480  # pixels
 
 
+def ask(dialog: QDialog, former: QDialog | None) -> QDialog:
+    """Show a dialog; the former one goes, unless it is at work."""
+    if former is not None and isalive(former) and getattr(former, "gathering", None) is None:
+        former.close()
+    dialog.show()
+    return dialog
+
+
 class SeriesDialog(QDialog):
     """Asks for the time between files, makes the trajectory in a process, and hands its path to `done`."""
 
     def __init__(self, parent: QWidget, files: Sequence[Path], done: Callable[[Path], None]) -> None:
         super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("A trajectory from a series of files")
         self.setMinimumWidth(DIALOG_WIDTH)
-        self._files, self._done, self._gathering = tuple(files), done, None
+        self._files, self._done, self.gathering = tuple(files), done, None
         kind = format_of(files[0]).upper()
         told = QLabel(f"{len(files)} {kind} files, {files[0].name} to {files[-1].name}, in this order.")
         told.setWordWrap(True)
@@ -74,19 +84,19 @@ class SeriesDialog(QDialog):
         except ValueError as error:
             self.note.setText(str(error))
             return
-        self._gathering = Gathering(order)
+        self.gathering = Gathering(order)
         self.note.setText("")
         self.form.enabled = False
         self.make.setEnabled(False)
         self._timer.start(LOOK_MS)
 
     def _look(self) -> None:
-        at_work = self._gathering
+        at_work = self.gathering
         self.bar.setValue(at_work.done)
         if not at_work.over:
             return
         self._timer.stop()
-        self._gathering = None
+        self.gathering = None
         self.form.enabled = True
         self.make.setEnabled(True)
         if at_work.error:
@@ -98,9 +108,9 @@ class SeriesDialog(QDialog):
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 (Qt's name)
         """Closing ends the process; nothing half written stays."""
         self._timer.stop()
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
+        if self.gathering is not None:
+            self.gathering.cancel()
+            self.gathering = None
         super().closeEvent(event)
 
 
@@ -109,6 +119,7 @@ class PreferencesDialog(QDialog):
 
     def __init__(self, parent: QWidget, done: Callable[[Preferences], None]) -> None:
         super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("Preferences of LDM Viewer")
         now = preferences.load()
         choices = tuple(dict.fromkeys((*preferences.devices(), now.device)))

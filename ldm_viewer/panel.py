@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 from engine.formats import format_of
 from ldm_viewer import preferences
 from ldm_viewer.arrange import PLUGIN, DropTarget, open_docks
-from ldm_viewer.asking import PreferencesDialog, SeriesDialog
+from ldm_viewer.asking import PreferencesDialog, SeriesDialog, ask
 from ldm_viewer.commands import fill_layer_menu
 from ldm_viewer.form import OTHER, Form, put
 from ldm_viewer.preferences import Preferences
@@ -48,6 +48,7 @@ class MainPanel(Form):
         self._begin_fs, self._step_fs = 0.0, 1.0  # where the time slider begins, and its step
         self._shown: State | None = None
         self.stage = stage_of(napari_viewer)
+        self._asking: QDialog | None = None
         self.session = self.stage.session
         self._connect()
         self.setAcceptDrops(True)
@@ -120,14 +121,13 @@ class MainPanel(Form):
 
     def ask_series(self, files: Sequence[Path]) -> None:
         """Files become a trajectory beside the window, which then opens."""
-        self._asking = SeriesDialog(self, files, lambda path: self.tell(self.session.open_trajectory, path))
-        self._asking.show()
+        dialog = SeriesDialog(self, files, lambda path: self.tell(self.session.open_trajectory, path))
+        self._asking = ask(dialog, self._asking)
         self._restore()
 
     def ask_preferences(self) -> None:
         """Show them, and take over what is chosen."""
-        self._asking = PreferencesDialog(self, self.apply)
-        self._asking.show()
+        self._asking = ask(PreferencesDialog(self, self.apply), self._asking)
 
     def apply(self, wanted: Preferences) -> None:
         """Device of the next emulator, threads of the next forecast, redraws from now on."""

@@ -71,6 +71,7 @@ class Stage:
         viewer.dims.events.current_step.connect(self._on_slider)
         viewer.dims.events.ndisplay.connect(lambda: self.triptych.color_beside())
         viewer.layers.events.removed.connect(self._on_removed)
+        viewer.canvas.grid.events.connect(lambda: QTimer.singleShot(0, self._drop_former_grids))
         self.turns = Turns()
         self.turns.add(self._poll)
         self.turns.add(self._read_ahead)
@@ -183,11 +184,22 @@ class Stage:
 
         Together they would take 40 ms at a stretch, apart 25 at most.
         """
-        window = main_window(self._widgets[0])
-        canvas = None if window is None else window.centralWidget().findChild(QOpenGLWidget)
+        canvas = self._canvas()
         if canvas is not None and canvas.updatesEnabled():
             canvas.setUpdatesEnabled(False)
             QTimer.singleShot(CANVAS_MS, lambda: isalive(canvas) and canvas.setUpdatesEnabled(True))
+
+    def _drop_former_grids(self) -> None:
+        """For every shape of the grid there are new views; the former stay in the canvas, 1 MB each."""
+        canvas = self._canvas()
+        central = getattr(getattr(canvas, "_vispy_canvas", None), "central_widget", None)
+        for widget in [widget for widget in getattr(central, "_widgets", ()) if widget.parent is None]:
+            central.remove_widget(widget)
+
+    def _canvas(self) -> QOpenGLWidget | None:
+        """What napari draws on, while a widget of ours is in its window."""
+        shown = next((widget for widget in self._widgets if docked(widget)), None)
+        return None if shown is None else main_window(shown).centralWidget().findChild(QOpenGLWidget)
 
     def _read_ahead(self) -> bool:
         """While no forecast runs, have the truth's observables ready for the docks; nothing is drawn."""

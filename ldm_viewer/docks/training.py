@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 )
 
 from engine.jobs import Job
-from ldm_viewer.asking import SeriesDialog
+from ldm_viewer.asking import SeriesDialog, ask
 from ldm_viewer.docks.parts import TextLine, row
 from ldm_viewer.docks.training_form import TrainingForm
 from ldm_viewer.docks.training_views import TrainingCurves, TrainingPreview
@@ -75,6 +75,7 @@ class TrainingDock(QWidget):
         self._process: subprocess.Popen | None = None  # the run that is shown, if this window started it
         self._errand: tuple[Errand, tempfile.TemporaryDirectory] | None = None
         self._data: Path | None = None
+        self._asking: SeriesDialog | None = None
         self._make_controls()
         self._lay_out()
         self._connect()
@@ -218,8 +219,7 @@ class TrainingDock(QWidget):
     # ------------------------------------------------------------------------------------------------ data
 
     def _ask_series(self, files: list[Path]) -> None:
-        self._asking = SeriesDialog(self, files, self._take_made)
-        self._asking.show()
+        self._asking = ask(SeriesDialog(self, files, self._take_made), self._asking)
 
     def _take_made(self, path: Path) -> None:
         """A trajectory made of a series: show it, and learn from it."""

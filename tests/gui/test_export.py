@@ -77,7 +77,9 @@ def test_the_preview_is_the_frame_at_the_slider(dock: object, desk: SimpleNamesp
     film = Film(footage, Shot(**{**vars(order.shot), "size": size}))
     expected = film.picture(int(np.abs(footage.times_fs - state.time_fs).argmin()))[..., :3]
     shown = dock.screen._image
-    pixels = np.frombuffer(shown.constBits().asstring(shown.sizeInBytes()), np.uint8)
+    bits = shown.constBits()
+    bits = bits.asstring(shown.sizeInBytes()) if hasattr(bits, "asstring") else bits  # PyQt, PySide
+    pixels = np.frombuffer(bits, np.uint8)
     np.testing.assert_array_equal(
         pixels.reshape(size[1], -1)[:, : 3 * size[0]].reshape(expected.shape), expected
     )
