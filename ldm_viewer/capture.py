@@ -1,6 +1,7 @@
-"""Opens the real window, forecasts the sample, takes a picture, closes; and measures how fluid it stays.
+"""Opens the real window, forecasts, takes a picture, closes; and measures how fluid it stays.
 
 python -m ldm_viewer.capture --out window.png --frames 60
+python -m ldm_viewer.capture --out window.png --frames 200 --docks 3 --grid 32 --data li32.h5 --compare
 """
 
 from __future__ import annotations
@@ -8,63 +9,32 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from engine.emulator import write_card
+from engine.samples import DEFAULT, shipped
 from ldm_viewer.panel import AUTOSTART
+from ldm_viewer.stage import main_window
 from ldm_viewer.state import Status
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QMainWindow
+
     from ldm_viewer.panel import MainPanel
+    from ldm_viewer.session import Session
 
 SIZE = (1280, 800)
-PULSE_MS = 5
+SHOWN = ("Slices", "Histogram", "S(q)", "Drift")  # docks that can be seen, in this order
 SETTLE_MS = 600  # the docks compute and draw the last frame
 ENDED = (Status.FINISHED, Status.FAILED, Status.STOPPED)
-
-
-class Pulse:
-    """A timer that should fire every 5 ms; how late it is tells how long the event loop was blocked.
-
-    Beside the time between beats, the processor time that the GUI thread used in it: what is over and above
-    was spent waiting, for the forecast's thread or for other programs.
-    """
-
-    def __init__(self) -> None:
-        from qtpy.QtCore import QTimer
-
-        self.gaps: list[tuple[float, float]] = []
-        self._last: tuple[float, float] | None = None
-        self._timer = QTimer()
-        self._timer.timeout.connect(self._beat)
-
-    def start(self) -> None:
-        """Begin to listen."""
-        self._last = None
-        self._timer.start(PULSE_MS)
-
-    def stop(self) -> dict[str, float]:
-        """Milliseconds between beats: median, 99th percentile and longest; longest of the thread's own."""
-        self._timer.stop()
-        gaps, own = 1e3 * np.asarray(self.gaps or [(0.0, 0.0)]).T
-        found = {
-            "median_ms": np.median(gaps),
-            "p99_ms": np.percentile(gaps, 99),
-            "max_ms": gaps.max(),
-            "max_own_ms": own.max(),
-        }
-        return {name: round(float(value), 1) for name, value in found.items()}
-
-    def _beat(self) -> None:
-        now = time.perf_counter(), time.thread_time()
-        if self._last is not None:
-            self.gaps.append((now[0] - self._last[0], now[1] - self._last[1]))
-        self._last = now
 
 
 class _Watch:
@@ -73,7 +43,10 @@ class _Watch:
     def __init__(self, viewer: Any, panel: MainPanel, path: Path, frames: int, limit_s: float) -> None:
         from qtpy.QtCore import QTimer
 
+        from ldm_viewer.fluency import Pulse
+
         self.viewer, self.session, self.path = viewer, panel.session, path
+        self.window = main_window(panel)
         self.frames, self.limit_s = frames, limit_s
         self.pulse, self.began = Pulse(), time.perf_counter()
         self.report: dict[str, Any] = {}
@@ -84,19 +57,39 @@ class _Watch:
     def _look(self) -> None:
         state, waited = self.session.state, time.perf_counter() - self.began
         if state.ready and "first_frame_s" not in self.report:
-            self.report["first_frame_s"] = round(waited, 2)
-            self.pulse.start()
+            self._begin(waited)
         if state.ready >= self.frames or state.status in ENDED or waited > self.limit_s:
-            from qtpy.QtCore import QTimer
-
             self._timer.stop()
-            self.report["event_loop"] = self.pulse.stop()
-            QTimer.singleShot(SETTLE_MS, self._shoot)
+            self._end()
 
-    def _shoot(self) -> None:
+    def _begin(self, waited: float) -> None:
+        from qtpy.QtOpenGLWidgets import QOpenGLWidget
+
+        from ldm_viewer.fluency import Redraws
+
+        self.report["first_frame_s"] = round(waited, 2)
+        canvas = self.window.centralWidget().findChild(QOpenGLWidget)
+        self.redraws = Redraws(canvas, lambda: self.session.state.time_fs)
+        self.first = time.perf_counter(), self.session.state.ready
+        self.pulse.start()
+
+    def _end(self) -> None:
+        from qtpy.QtCore import QTimer
+
         state = self.session.state
         self.report |= {"frames": state.ready, "status": state.status.value, "message": state.message}
-        self.report["frames_per_s"] = round(state.ready / state.seconds, 2) if state.seconds else 0.0
+        self.report["event_loop"] = self.pulse.stop()
+        if "first_frame_s" in self.report:
+            began, ready = self.first
+            live = (state.ready - ready) / (time.perf_counter() - began)
+            self.report |= {
+                "grid": list(state.film.grid),
+                "frames_per_s": round(live, 2),
+                "redraws_per_s": round(self.redraws.per_second(), 2),
+            }
+        QTimer.singleShot(SETTLE_MS, self._shoot)
+
+    def _shoot(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
         self.viewer.window.screenshot(str(part), flash=False, canvas_only=False)
@@ -111,20 +104,69 @@ def window(
     limit_s: float = 40.0,
     size: tuple[int, int] = SIZE,
     ndisplay: int = 2,
+    docks: int = 2,
+    data: str | Path | None = None,
+    emulator: str | Path | None = None,
+    compare: bool = False,
 ) -> dict[str, Any]:
-    """Forecast the sample in the real window until `frames` are shown or `limit_s` is over.
+    """Forecast `data`, or the sample, in the real window until `frames` are shown or `limit_s` is over.
 
-    Writes its picture to `path`. Needs a display (Xvfb will do). Returns frames, speed, event-loop gaps.
+    So many `docks` can be seen, the others stand behind them. Writes the window's picture to `path`. Needs a
+    display (Xvfb will do). Returns frames, frames and redraws a second, event-loop gaps; with `compare` the
+    rate of the same forecast without a window, taken afterwards.
     """
     import napari
+    from qtpy.QtCore import QTimer
 
     os.environ[AUTOSTART] = "1"
     viewer = napari.Viewer(ndisplay=ndisplay)
+    if data is not None:
+        viewer.open(str(data), plugin="ldm_viewer")
     _, panel = viewer.window.add_plugin_dock_widget("ldm_viewer", "Forecast", tabify=True)
+    if emulator is not None:
+        panel.session.choose_emulator(emulator)
+    panel.session.configure(frames=max(panel.session.state.setup.frames, 2 * frames))
     viewer.window.resize(*size)
+    QTimer.singleShot(0, lambda: _show_docks(main_window(panel), docks))  # the panel opens them just before
     watch = _Watch(viewer, panel, Path(path), frames, limit_s)
     napari.run()
+    if compare:
+        watch.report |= _compared(panel.session, watch.report["frames_per_s"])
     return watch.report
+
+
+def _show_docks(window: QMainWindow, number: int) -> None:
+    """The first below the canvas, the second under the panel, the rest under that one."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QDockWidget
+
+    shown = {dock.windowTitle(): dock for dock in window.findChildren(QDockWidget)}
+    for above, name in pairwise(SHOWN[1:number]):
+        window.splitDockWidget(shown[above], shown[name], Qt.Orientation.Vertical)
+
+
+def _compared(session: Session, live: float) -> dict[str, float]:
+    """The forecast once more without a window: same emulator, start, threads."""
+    import torch
+
+    from ldm_viewer.fit import start_of
+    from ldm_viewer.fluency import alone
+
+    torch.set_num_threads(session.threads)
+    rate = alone(*start_of(session.state))
+    return {"alone_frames_per_s": round(rate, 2), "share": round(live / rate, 2)}
+
+
+@contextmanager
+def on_grid(folder: Path, points: int) -> Iterator[Path]:
+    """A copy of an emulator of plane waves, which draws them on any grid: here on points³."""
+    with tempfile.TemporaryDirectory() as kept:
+        copy = Path(kept) / f"{folder.name}-{points}"
+        shutil.copytree(folder, copy)
+        card = json.loads((copy / "card.json").read_text())
+        card["recipe"]["data"]["grid"] = [points] * 3
+        write_card(copy, card)
+        yield copy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,14 +175,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--frames", type=int, default=40, help="forecast frames to wait for")
     parser.add_argument("--limit", type=float, default=40.0, help="seconds to wait at most")
+    parser.add_argument("--docks", type=int, default=2, help="docks that can be seen")
+    parser.add_argument("--data", type=Path, help="trajectory to forecast; default: the sample")
+    parser.add_argument("--grid", type=int, help="draw the default emulator's waves on so many points³")
+    parser.add_argument("--compare", action="store_true", help="time the forecast without a window, too")
     parser.add_argument("--3d", dest="volume", action="store_true", help="show volumes, not planes")
     options = parser.parse_args(arguments)
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         print("there is no display: run this under `xvfb-run -a`", file=sys.stderr)
         return 2
-    report = window(
-        options.out, frames=options.frames, limit_s=options.limit, ndisplay=3 if options.volume else 2
-    )
+    told = {"frames": options.frames, "limit_s": options.limit, "ndisplay": 3 if options.volume else 2}
+    told |= {"docks": options.docks, "data": options.data, "compare": options.compare}
+    default = shipped()[DEFAULT]
+    with on_grid(default, options.grid) if options.grid else nullcontext() as emulator:
+        report = window(options.out, **told, emulator=emulator)
     print(json.dumps(report))
     return 0 if report.get("frames") else 1
 

@@ -26,6 +26,7 @@ from ldm_viewer.words import describe_emulator, describe_run, describe_trajector
 
 if TYPE_CHECKING:
     import napari
+    from qtpy.QtWidgets import QDialog
 
 FEW_CORES = 4
 # With software OpenGL on few cores, rasteriser threads and model fight for them: drawing in the GUI thread
