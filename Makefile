@@ -1,6 +1,7 @@
 # make demo   set up everything, then run the main job: a live forecast beside unseen AIMD
 # make test   set up everything, then run the fast tests
-# Both may be run again at any time; what is there already is not done twice.
+# make test-pyside   the tests of the window again with PySide6 in place of PyQt6
+# All may be run again at any time; what is there already is not done twice.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,13 +13,17 @@ GPAW_PACKAGES := gcc python3-dev libxc-dev libopenblas-dev
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test setup setup-test packages lint clean
+.PHONY: demo test test-pyside setup setup-test packages lint clean
 
 demo: setup
 	@$(BIN)/ldm demo
 
 test: setup-test
 	@xvfb-run -a -s "-screen 0 1280x800x24" $(BIN)/python -m pytest -q
+
+test-pyside: .venv/.pyside
+	@QT_API=pyside6 PYTEST_QT_API=pyside6 PYTHONPATH=.venv/pyside \
+	    xvfb-run -a -s "-screen 0 1280x800x24" $(BIN)/python -m pytest -q tests/gui
 
 lint: setup-test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -40,6 +45,11 @@ setup-test: .venv/.test
 	@$(INSTALL) -e ".[gui,gpaw,test,dev]" >.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
 	@# what the Fourier neural operator needs itself; its own list would bring an experiment tracker
 	@$(INSTALL) --no-deps neuraloperator tensorly tensorly-torch opt_einsum ruamel.yaml >.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
+	@touch $@
+
+# Aside from the rest, so that PyQt6 stays what everything else takes.
+.venv/.pyside: .venv/.test
+	@$(INSTALL) --no-deps --upgrade --target .venv/pyside PySide6-Essentials shiboken6
 	@touch $@
 
 # Installs the Debian packages of WANTED that are missing, or says which to ask for.

@@ -48,8 +48,8 @@ class MainPanel(Form):
         super().__init__()
         self._begin_fs, self._step_fs = 0.0, 1.0  # where the time slider begins, and its step
         self._shown: State | None = None
-        self.stage = stage_of(napari_viewer)
         self._asking: QDialog | None = None
+        self.stage = stage_of(napari_viewer)
         self.session = self.stage.session
         self._connect()
         self.setAcceptDrops(True)
