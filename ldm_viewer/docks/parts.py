@@ -92,17 +92,20 @@ class TextLine(QWidget):
         self, text: str = "", name: str = "", align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft
     ) -> None:
         super().__init__()
+        self._text = text
         self._label = QLabel(text, self, objectName=name)  # without a layout, its wishes end here
         self._label.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def setText(self, text: str) -> None:  # noqa: N802 (as Qt's labels)
-        """Show another text."""
-        self._label.setText(text)
+        """Show another text; of one that does not fit, the beginning."""
+        self._text = text
+        metrics, mode = self._label.fontMetrics(), Qt.TextElideMode.ElideRight
+        self._label.setText(text if "<" in text else metrics.elidedText(text, mode, self.width()))
 
     def text(self) -> str:
-        """What is shown."""
-        return self._label.text()
+        """What there is to say."""
+        return self._text
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """One line of text high."""
@@ -111,6 +114,7 @@ class TextLine(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
         """The label fills the line."""
         self._label.resize(self.size())
+        self.setText(self._text)
 
 
 def row(*widgets: QWidget | None) -> QWidget:

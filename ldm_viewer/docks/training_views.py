@@ -219,7 +219,7 @@ class TrainingPreview(LiveDock):
         """Pictures, curves, and the scores in words."""
         self._shown = result
         if result is None:
-            self.words.setText("a preview on unseen frames comes with the first checkpoint")
+            self._tell("no preview before a checkpoint", "Then: pictures and scores on unseen frames")
             for image in self.images.values():
                 image.clear()
             for curve in self.curves.values():
@@ -235,8 +235,11 @@ class TrainingPreview(LiveDock):
         self.plot.setYRange(
             0.0, 1.05 * float(np.nanmax([result.persistence.max(), min(result.forecast.max(), 2.0)]))
         )
-        self.words.setText(f"step {result.step}: {result.words()}")
-        self.words.setToolTip(result.words())
+        self._tell(f"step {result.step}: VRMSE rebuilt {result.reconstruction:.3f}", result.words())
+
+    def _tell(self, words: str, tip: str) -> None:
+        self.words.setText(words)
+        self.words.setToolTip(tip)
 
     def sheet(self) -> Sheet | None:
         """The curves."""
@@ -252,6 +255,6 @@ class TrainingPreview(LiveDock):
     def _deliver(self, job: Any) -> None:
         """A preview that cannot be made is told in a line."""
         if job.exception() is not None:
-            self.words.setText(f"no preview: {job.exception()}")
+            self._tell("no preview", f"{job.exception()}")
             return
         super()._deliver(job)

@@ -20,9 +20,9 @@ def test_opens_ready_with_sample_emulator_and_all_docks(desk: SimpleNamespace, w
     assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "difference"]
     assert desk.panel.data.value == wave_file and desk.panel.emulator.value == "tiny"
     assert desk.panel.run.enabled and desk.panel.run.text == "Forecast"
-    assert set(desk.docks) == {*SIDE, *BELOW}
+    assert set(desk.docks) == {*SIDE, *BELOW} - {"Training"}
     assert desk.docks["Slices"].seen and desk.docks["Histogram"].seen
-    assert desk.viewer.canvas.grid.enabled and tuple(desk.viewer.canvas.grid.shape) == (1, 2)
+    assert desk.viewer.canvas.grid.enabled and tuple(desk.viewer.canvas.grid.shape) == (1, 1)
 
 
 def test_axes_are_in_femtoseconds_and_angstrom(desk: SimpleNamespace) -> None:
