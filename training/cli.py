@@ -120,6 +120,9 @@ def rollout(
     members: int = 1,
     seed: int = 0,
     device: str = "auto",
+    group: int | None = None,
+    workers: int = 0,
+    scheduler: str | None = None,
 ) -> None:
     """Forecast a trajectory and write it as a trajectory file.
 
@@ -132,10 +135,14 @@ def rollout(
         members: members of the ensemble.
         seed: seed; member k draws the same noise whatever the number of members.
         device: auto, cpu, cuda or mps.
+        group: members forecast together; without it all, or 8 where they are spread over workers.
+        workers: processes on this machine that Dask spreads the groups over.
+        scheduler: address of a running Dask scheduler, such as tcp://node1:8786, to use instead.
     """
     from training.rollout import run
 
-    run(data, out, model=model, start=start, frames=frames, members=members, seed=seed, device=device)
+    where = {"device": device, "group": group, "workers": workers, "scheduler": scheduler}
+    run(data, out, model=model, start=start, frames=frames, members=members, seed=seed, **where)
 
 
 def evaluate(
@@ -300,6 +307,9 @@ def simulate_command(arguments: list[str]) -> None:
         out: Out,
         structure: Path | None = None,
         merge_only: bool = False,
+        seeds: tuple[int, ...] = (),
+        workers: int = 0,
+        scheduler: str | None = None,
         config: Annotated[SimulationConfig, tyro.conf.arg(name="")] = PRESETS[chosen.preset],
     ) -> None:
         """Run ab-initio molecular dynamics with GPAW; the same command resumes a run.
@@ -308,11 +318,17 @@ def simulate_command(arguments: list[str]) -> None:
             out: trajectory file to write (H5MD).
             structure: any periodic structure file that ASE reads; without it the paper's liquid lithium.
             merge_only: compute nothing, write the frames so far.
+            seeds: run once with each of these seeds instead, into OUT-seed1.h5 and so on.
+            workers: processes on this machine that Dask spreads the seeds over.
+            scheduler: address of a running Dask scheduler, such as tcp://node1:8786, to use instead.
             config: settings, from --preset (small, paper), field by field.
         """
-        from training.simulate import command
+        from training.simulate import command, several
 
-        command(config, out, structure, merge_only)
+        if seeds:
+            several(config, out, structure, seeds, workers, scheduler)
+        else:
+            command(config, out, structure, merge_only)
 
     tyro.cli(simulate, args=rest, prog="ldm simulate [--preset {" + ",".join(sorted(PRESETS)) + "}]")
 

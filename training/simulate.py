@@ -11,9 +11,9 @@ import json
 import signal
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 from training import md
+from training.cluster import spread
 from training.md import SimulationConfig, SimulationError
 from training.parts import Parts
 
@@ -181,6 +182,32 @@ def command(
     if bar is not None:
         bar.close()
     return _report(Parts(output), speak=world.rank == 0)
+
+
+def several(
+    config: SimulationConfig,
+    output: Path,
+    structure: Path | None,
+    seeds: Sequence[int],
+    workers: int = 0,
+    scheduler: str | None = None,
+) -> list[Path]:
+    """A run for each seed, spread over processes by Dask; every one resumes, also after its process died."""
+    if len(set(seeds)) < len(seeds):
+        raise SimulationError(f"The seeds {list(seeds)} are to be different: equal ones give equal runs.")
+    paths = [output.resolve().with_name(f"{output.stem}-seed{seed}{output.suffix}") for seed in seeds]
+    place = None if structure is None else structure.resolve()
+    tasks = [(replace(config, seed=seed), path, place) for seed, path in zip(seeds, paths, strict=True)]
+    for number, frames in spread(run_through, tasks, workers, scheduler):
+        print(f"{paths[number]}: {frames} frames", flush=True)
+    return paths
+
+
+def run_through(config: SimulationConfig, output: Path, structure: Path | None) -> int:
+    """A whole run without a word: what a worker does. Returns the number of frames."""
+    for _ in simulate(config, output, structure):
+        pass
+    return _frames_in(output)
 
 
 def _report(parts: Parts, speak: bool) -> Path | None:
