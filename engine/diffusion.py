@@ -1,4 +1,4 @@
-"""Conditional latent diffusion: schedule (S9), denoiser (S12) and ancestral sampling (S10).
+"""Conditional latent diffusion: schedule (S9), denoiser and its loss (S12); `engine.samplers` draws.
 
 Symbols: z_t noisy next latent at diffusion step t = 0…T−1 (the paper's 1…T), c the current latent, ε noise,
 β_t the variance schedule, ᾱ_t = Π(1 − β). Latents are (B, d) with unit variance per channel.
@@ -7,14 +7,11 @@ Symbols: z_t noisy next latent at diffusion step t = 0…T−1 (the paper's 1…
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-
-Noise = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,10 @@ class DiffusionConfig:
     condition_noise: float = 0.5
     """Noise on c in training, standard deviation drawn from 0 to this for each pair, in units of the latent's
     own: a rollout feeds the model its own slightly wrong latents, and with 0.05 free runs diverged."""
+    sampler: Literal["ancestral", "ddim", "dpm"] = "ancestral"
+    """How the next latent is drawn: all T steps (the paper's), DDIM or DPM-Solver++(2M) in a few."""
+    evaluations: int = 20
+    """Evaluations of the network per draw of DDIM and DPM-Solver++; the ancestral sampler takes T."""
 
 
 class Schedule(nn.Module):
@@ -58,11 +59,6 @@ class Schedule(nn.Module):
         """z_t = √ᾱ_t z_0 + √(1 − ᾱ_t) ε, (B, d) with t (B,) (S9)."""
         signal, scale = (x[t].to(z).view(-1, *(1,) * (z.ndim - 1)) for x in (self.signal, self.noise))
         return signal * z + scale * noise
-
-    def step(self, z: Tensor, epsilon: Tensor, t: int, noise: Tensor) -> Tensor:
-        """z_{t−1} = (z_t − β_t/√(1 − ᾱ_t) ε)/√(1 − β_t) + σ_t ξ, σ_0 = 0 (S10)."""
-        mean = float(self.shrink[t]) * (z - float(self.remove[t]) * epsilon)
-        return mean + float(self.spread[t]) * noise
 
 
 def time_embedding(t: Tensor, dim: int) -> Tensor:
@@ -113,60 +109,3 @@ def denoising_loss(
 ) -> Tensor:
     """E‖ε − ε_θ(z_t(τ + Δτ), t, z_0(τ))‖² per component, scalar (S12)."""
     return (denoiser(schedule.add_noise(z, noise, t), t, c) - noise).square().mean()
-
-
-@torch.no_grad()
-def sample(predict: Callable[[Tensor, int], Tensor], schedule: Schedule, noise: Noise) -> Tensor:
-    """Ancestral sampling z_T ~ N(0, I) → z_0 (S10); `noise()` returns the next standard normal (B, d)."""
-    z = noise()
-    for t in reversed(range(schedule.steps)):
-        z = schedule.step(z, predict(z, t), t, noise())
-    return z
-
-
-class ReverseChain(nn.Module):
-    """All T steps of ancestral sampling (S10) as one module: `sample` with a `Denoiser`, nothing repeated.
-
-    The first layer is linear in the concatenation of z_t, c and the embedded t, so its shares simply add:
-    that of t is computed once, that of c once per call.
-    """
-
-    def __init__(self, denoiser: Denoiser, schedule: Schedule) -> None:
-        super().__init__()
-        first, inner = denoiser.first, denoiser.time_dim
-        latent = (first.in_features - inner) // 2
-        for_z, for_c, for_t = first.weight.detach().split([latent, latent, inner], dim=1)
-        times = time_embedding(torch.arange(schedule.steps, device=for_t.device), inner)
-        self.register_buffer("from_t", times @ for_t.T)
-        self.register_buffer("for_z", for_z.T.contiguous())
-        self.register_buffer("for_c", for_c.T.contiguous())
-        self.register_buffer("bias", first.bias.detach())
-        self.rest = denoiser.rest
-        self.shrink = schedule.shrink.tolist()
-        self.remove = (schedule.shrink * schedule.remove).tolist()
-        self.spread = schedule.spread.tolist()
-
-    def forward(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """z_0 (K, d) given c (K, d) and all the noise (T + 1, K, d)."""
-        from_c = condition @ self.for_c + self.bias
-        z = noise[0]
-        for i in range(len(self.shrink)):
-            t = len(self.shrink) - 1 - i
-            epsilon = self.rest(torch.addmm(from_c + self.from_t[t], z, self.for_z))
-            z = self.shrink[t] * z - self.remove[t] * epsilon + self.spread[t] * noise[i + 1]
-        return z
-
-
-def scripted(chain: ReverseChain) -> Callable[[Tensor, Tensor], Tensor]:
-    """The chain without Python between its thousands of small operations.
-
-    That is twice as fast, and leaves the interpreter's lock to a window. Where TorchScript is gone (Python
-    3.14), the chain itself.
-    """
-    chain = chain.eval().requires_grad_(False)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return torch.jit.freeze(torch.jit.script(chain))
-    except (AttributeError, RuntimeError):
-        return chain

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from engine import samplers
 from engine.autoencoder import PooledAutoencoder
-from engine.diffusion import Denoiser, ReverseChain, Schedule, denoising_loss, scripted
+from engine.chain import Chain, chain
+from engine.diffusion import Denoiser, Schedule, denoising_loss
 from engine.dynamics import Draws, Dynamics, Losses, Stage
 from engine.losses import scaled_jsd
 from engine.recipes import Recipe
@@ -26,7 +27,8 @@ class PooledDynamics(Dynamics):
         self.autoencoder = PooledAutoencoder(recipe.autoencoder, recipe.data.grid)
         self.denoiser = Denoiser(recipe.diffusion, recipe.autoencoder.latent)
         self.schedule = Schedule(recipe.diffusion)
-        self._chain: Callable[[Tensor, Tensor], Tensor] | None = None
+        self.sampler = samplers.make(recipe.diffusion, self.schedule)
+        self._chain: Chain | None = None
 
     def joint_losses(self, pairs: Tensor, draws: Draws) -> Losses:
         """L = L_AE + λ1 L_LDM + λ2 L_sJSD, states (2B, 2, Nx, Ny, Nz): B, then those Δτ later (S15)."""
@@ -84,11 +86,11 @@ class PooledDynamics(Dynamics):
         )
 
     def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
-        """(T + 1, d): the start and one draw per denoising step (S10)."""
-        return (self.schedule.steps + 1, *latent_shape)
+        """(1, d), the start, or (N + 1, d) where the sampler's steps draw as well (S10)."""
+        return (self.sampler.draws, *latent_shape)
 
     def advance(self, latents: Tensor, noise: Tensor) -> Tensor:
-        """Ancestral sampling z_T → z_0 (S10), latents (K, d), noise (K, T + 1, d)."""
+        """Reverse diffusion z_T → z_0 (S10), latents (K, d), noise (K, *noise_shape)."""
         if self._chain is None:
-            self._chain = scripted(ReverseChain(self.denoiser, self.schedule))
-        return self._chain(latents, noise.transpose(0, 1).contiguous())
+            self._chain = chain(self.denoiser, self.sampler)
+        return self._chain(latents, noise.transpose(0, 1))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.diffusion import DiffusionConfig, Schedule, sample
+from engine.diffusion import DiffusionConfig, Schedule
 from engine.emulator import Emulator
 from engine.rollout import member_stream, rollout
+from engine.samplers import ancestral, sample
 from engine.trajectory import Trajectory
 from training.rollout import write_rollout
 
@@ -87,7 +88,7 @@ def test_a_linear_gaussian_chain_keeps_its_stationary_law():
             signal, noise = float(schedule.signal[t]), float(schedule.noise[t])
             return noise * (x - signal * mean) / (signal**2 * spread + noise**2)
 
-        previous, z = z, sample(exact, schedule, lambda: torch.randn(4000, 1, generator=generator))
+        previous, z = z, sample(exact, ancestral(schedule), lambda: torch.randn(4000, 1, generator=generator))
     assert z.std().item() == pytest.approx(1, abs=0.06)
     assert torch.corrcoef(torch.cat([previous, z], 1).T)[0, 1].item() == pytest.approx(a, abs=0.03)
 

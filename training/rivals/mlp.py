@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.diffusion import Denoiser, DiffusionConfig, ReverseChain, Schedule, denoising_loss, scripted
+from engine import samplers
+from engine.chain import Chain, chain
+from engine.diffusion import Denoiser, DiffusionConfig, Schedule, denoising_loss
 from engine.layers import Standardise
 from training.rivals.fitting import Losses, Progress, optimise
 from training.rivals.material import Material
@@ -124,6 +126,7 @@ class MlpLatentDiffusion(Forecaster):
         self.standardise = Standardise(config.latent)
         self.denoiser = Denoiser(config.diffusion, config.latent)
         self.schedule = Schedule(config.diffusion)
+        self.sampler = samplers.make(config.diffusion, self.schedule)
 
     def encode(self, states: Tensor) -> Tensor:
         """(B, 2, Nx, Ny, Nz) → (B, latent)."""
@@ -134,13 +137,13 @@ class MlpLatentDiffusion(Forecaster):
         return self.features.inverse(self.decoder(latents))
 
     @cached_property
-    def chain(self) -> Callable[[Tensor, Tensor], Tensor]:
+    def chain(self) -> Chain:
         """(current latents, noise) ↦ next latents (S10)."""
-        return scripted(ReverseChain(self.denoiser, self.schedule))
+        return chain(self.denoiser, self.sampler)
 
     def advance(self, latents: Tensor, streams: Streams) -> Tensor:
         """z(τ + Δτ) ~ p(· | z(τ)) (S12)."""
-        noise = normal((self.schedule.steps + 1, *latents.shape[1:]), streams, latents)
+        noise = normal((self.sampler.draws, *latents.shape[1:]), streams, latents)
         return self.chain(latents, noise.transpose(0, 1))
 
 
