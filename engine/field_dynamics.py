@@ -179,7 +179,7 @@ class PatchDynamics(FieldDynamics):
 
 
 class WaveDynamics(FieldDynamics):
-    """Plane waves and isotropic convolutions; the next latent is a regression and coloured noise."""
+    """Plane waves and isotropic convolutions; the next latent is a regression and random forces."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
@@ -194,12 +194,13 @@ class WaveDynamics(FieldDynamics):
         cell = torch.tensor(data.cell)
         self.autoencoder.fit(states, data.normaliser, cell)
         self.denoiser.network.voxel.copy_(cell / torch.tensor(self.recipe.autoencoder.grid)[:, None])
+        self.denoiser.forces.contrast.copy_(self.autoencoder.scale[0] / self.autoencoder.center)
         super().fit(data)
         self.corrections.fit(self.autoencoder.encode(states), data.normaliser.delta_fs * data.stride)
 
     @torch.no_grad()
     def settle(self, data: Dataset) -> None:
-        """Set colour and memory of the noise."""
+        """Set spectrum and memory of the noise."""
         needed = self.recipe.data.window + 3
         chains = [self.latents(chains[:needed]) for chains in self.some_chains(data, SETTLED)]
         self.denoiser.settle(torch.cat(chains, dim=1))

@@ -96,9 +96,9 @@ SPECTRAL = Recipe(
     "spectral",
     data=DataConfig(stride=5, symmetries=True),
     autoencoder=SpectralConfig(),
-    diffusion=PropagatorConfig(inflation=2.13),
+    diffusion=PropagatorConfig(inflation=1.6),
     loss=LossConfig(sjsd=0.0),
-    corrections=CorrectionsConfig(heat=1.03),
+    corrections=CorrectionsConfig(heat=1.02),
     training=TrainingConfig(
         joint_steps=0,
         latent_steps=13000,
