@@ -1,8 +1,7 @@
-"""One step of a latent of plane waves: its best forecast, and noise of the colour of what that leaves.
+"""One step of a latent of plane waves: its best forecast, and random forces that leave what that leaves.
 
 Over 10 fs the next density is nearly determined by the last and its rate: a regression predicts it, and what
-it leaves is small. Drawn with the right spectrum it keeps the variance of every wave, which the mean of a
-forecast alone loses step by step; drawn with the right memory it lets members part as fast as they err.
+it leaves is small. Random forces of the right spectrum and memory let members part as fast as they err.
 Latents are (B, C, nx, ny, nz), those of the past (B, window · C, …), newest first.
 """
 
@@ -30,7 +29,7 @@ class PropagatorConfig:
     blocks: int = 4
     """Blocks of isotropic convolutions and pointwise products."""
     knots: int = 16
-    """Values of |q| between which a convolution, and the colour of the noise, is interpolated."""
+    """Values of |q| between which a convolution, and the spectrum of the noise, is interpolated."""
     condition_noise: float = 0.01
     """White noise on the past in training, deviation from 0 to this for each chain, in latent units."""
     condition_mix: float = 0.2
