@@ -21,7 +21,7 @@ class CorrectionsConfig:
     thermostat_fs: float = 100.0
     """Relaxation time of ⟨ρ̇²⟩ towards that of the training frames; 0 leaves it alone. By equipartition
     ⟨|ρ̇_q|²⟩ ∝ q² k_B T/m, so this is a thermostat: without, a forecast may lose its motion and freeze. As
-    slow as the simulation's own: a fast one takes the temperature that it started with from every forecast."""
+    slow as the simulation's own: a fast one takes from a forecast the temperature that it started with."""
     heat: float = 1.0
     """What ⟨ρ̇²⟩ relaxes to, in that of the training frames: above 1 where noise in ρ̇ counts as motion."""
     margin: float = 0.1
