@@ -7,9 +7,9 @@ from engine.samples import sample_path
 from engine.trajectory import Trajectory
 
 
-def write_repeated(path, times):
-    """The 300 frames of `li32_train.h5` `times` times, every 2 fs, 5.6 MB each; written within a second."""
-    source = sample_path("li32_train.h5")
+def write_repeated(path, times, sample="li32_train.h5"):
+    """The 300 frames of a sample `times` times, every 2 fs, 5.6 MB each; written within a second."""
+    source = sample_path(sample)
     Trajectory(source)[:2].save(path)
     with File(source) as stored, File(path, "r+") as file:
         frames = stored["observables/density/value"].id

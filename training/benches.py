@@ -35,7 +35,7 @@ class Benches:
         """Raises ValueError in words where nothing is unseen, or no start frame fits."""
         self.protocol, self.data, self.independent = protocol, data, independent
         self.train_data, self.reference = train_data, reference
-        self.window = unseen(data, forecasters, independent)
+        self.window = unseen(data, forecasters, independent)[: protocol.truth_frames]
         self._bins = _bins(forecasters[0].adapt(self.window))
         coarsest = max(forecasters, key=lambda f: f.delta_fs)
         truth = coarsest.adapt(self.window)
@@ -82,6 +82,7 @@ class Benches:
                 source = forecaster.adapt(self.reference)
             else:
                 source = before(self.data, self.window, forecaster, self.independent) or self.seen(forecaster)
+            source = source[: self.protocol.truth_frames] if source else None
             made = (yield from floors.reference(source, forecaster, bench)) if source else None
             self._made[key] = made
         return self._made[key]

@@ -27,6 +27,9 @@ class Protocol:
     """Lead times; a forecaster answers at those that are multiples of its step."""
     free_frames: int = 10_000
     """Frames of the free run, at the forecaster's step."""
+    truth_frames: int = 10_000
+    """At most as many frames of the truth, the first unseen ones, and of the AIMD that gives the floor: what
+    is remembered of each takes 6 kB."""
     compared_frames: int = 64
     """Frames of the free run, and of the truth, that are compared with every training frame."""
     symmetric_frames: int = 16
