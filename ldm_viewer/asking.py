@@ -64,6 +64,7 @@ class SeriesDialog(QDialog):
         self.note.setWordWrap(True)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.make = self.buttons.addButton("Make trajectory", QDialogButtonBox.ButtonRole.ActionRole)
+        self.make.setDefault(True)  # else Enter in a field would press the one that chooses a file
         self.make.clicked.connect(self._begin)
         self.buttons.rejected.connect(self.close)
         self.setLayout(QVBoxLayout())

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ldm_viewer.state import State
 
 
-LEGEND_ALPHA = 190  # of 255
+LEGEND_ALPHA = 140  # of 255
 
 
 class LiveDock(QWidget):

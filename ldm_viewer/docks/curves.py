@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
-from engine.palette import NEUTRAL
 from ldm_viewer.docks.base import LiveDock
 from ldm_viewer.docks.parts import label_axes, plot, row
 from ldm_viewer.sheet import Band, Line, Sheet
@@ -32,7 +31,7 @@ class CurveDock(LiveDock):
         self.layout().addWidget(self.plot, 1)
         self.curves: dict[str, pg.PlotDataItem] = {}
         self.band: tuple[pg.PlotCurveItem, pg.PlotCurveItem] | None = None
-        self.mark = pg.InfiniteLine(angle=90, pen=pg.mkPen(NEUTRAL, width=1))
+        self.mark = pg.InfiniteLine(angle=90)
         self.mark.setVisible(False)
         self.plot.addItem(self.mark, ignoreBounds=True)
         self._sheet: Sheet | None = None
@@ -64,6 +63,10 @@ class CurveDock(LiveDock):
         self.mark.setVisible(result.mark is not None)
         if result.mark is not None:
             self.mark.setValue(result.mark)
+
+    def _on_theme(self, _: Any = None) -> None:
+        super()._on_theme()
+        self.mark.setPen(self.plot.getAxis("bottom").textPen())  # seen on either theme
 
     def _add(self, line: Line) -> pg.PlotDataItem:
         style = Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine

@@ -238,6 +238,7 @@ class SlicesDock(LiveDock):
         self.difference_bar.setLevels((-reach, reach))
         if self._edges != result.edges:
             self._edges = result.edges
+            self.lines["truth"].setValue((result.edges[2] + result.edges[3]) / 2)  # the profile's, to drag
             self._fit_plots()
         for name, item in self.images.items():
             self._place(item, getattr(result, name), result)

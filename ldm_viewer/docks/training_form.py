@@ -146,6 +146,8 @@ class TrainingForm(QWidget):
             return
         self.data.value, self.trajectory = str(path), None
         try:
+            if Path(path).is_dir():
+                raise JobError("no CHGCAR, CUBE or XSF files are in this folder")
             self.trajectory = open_any(path)
             self.recipe = fitted(RECIPES[self.choice.value], self.trajectory)
             self.info.value = self._describe(self.trajectory)

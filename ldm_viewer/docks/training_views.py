@@ -153,11 +153,17 @@ class TrainingPreview(LiveDock):
         self.view.setBackground(None)
         self.view.ci.layout.setContentsMargins(0, 0, 0, 0)
         self.view.setFixedWidth(PICTURES)
+        self.labels: list[pg.TextItem] = []  # white, on pictures only
         self.images = {name: self._picture(place, name) for place, name in enumerate(NAMES)}
         self.plot = plot("lead time (fs)", "VRMSE")
         self.curves = {
             "forecast": self.plot.plot(
-                pen=pg.mkPen(FORECAST, width=2), symbol="o", symbolSize=4, name="forecast"
+                pen=pg.mkPen(FORECAST, width=2),
+                symbol="o",
+                symbolSize=4,
+                symbolBrush=FORECAST,
+                symbolPen=None,
+                name="forecast",
             ),
             "persistence": self.plot.plot(pen=pg.mkPen(BASELINE, width=1), name="no motion"),
         }
@@ -181,7 +187,9 @@ class TrainingPreview(LiveDock):
         cell.addItem(image)
         cell.setToolTip(NAMES[name])
         label = pg.TextItem(name, color="w", anchor=(0, 0))
-        label.setParentItem(cell.getViewBox())
+        label.setParentItem(image.getViewBox())
+        label.setVisible(False)
+        self.labels.append(label)
         return image
 
     def plot_items(self) -> list[pg.PlotItem]:
@@ -218,6 +226,8 @@ class TrainingPreview(LiveDock):
     def draw(self, result: Preview | None) -> None:
         """Pictures, curves, and the scores in words."""
         self._shown = result
+        for label in self.labels:
+            label.setVisible(result is not None)
         if result is None:
             self._tell("no preview before a checkpoint", "Then: pictures and scores on unseen frames")
             for image in self.images.values():

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hands import forecast, quiet, show_dock
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtWidgets import QToolTip
 from waves import CELL, wave
 
 from engine.observables import FINE_SHELLS, histogram, structure_factor, value_edges
@@ -28,6 +29,17 @@ def test_histogram_says_the_distance_of_the_frame_that_is_shown(desk: SimpleName
     distance = jsd(histogram(truth, edges), histogram(made, edges))
     assert f"{distance:.4f} nats" in dock.distance.text()
     np.testing.assert_allclose(dock.curves["forecast"].yData, histogram(made, edges))
+    peak = int(np.argmax(histogram(truth, edges)))
+    point = float(edges[peak : peak + 2].mean()), float(histogram(truth, edges)[peak])
+    said = hover(dock.plot, dock.plot.getViewBox(), point, qtbot)
+    assert said.splitlines() == ["truth", f"ρ = {point[0]:.4g} Å⁻³", f"P(ρ) = {point[1]:.4g} Å³"]
+
+
+def hover(view: object, box: object, point: tuple[float, float], qtbot: object) -> str:
+    """Hold the cursor over a point of a plot; what is said there."""
+    qtbot.mouseMove(view.viewport(), view.mapFromScene(box.mapViewToScene(QPointF(*point))))
+    qtbot.wait(100)
+    return QToolTip.text()
 
 
 def test_structure_factor_changes_convention(desk: SimpleNamespace, qtbot: object) -> None:
@@ -155,6 +167,17 @@ def test_slices_show_the_plane_and_share_limits(desk: SimpleNamespace, qtbot: ob
         np.testing.assert_allclose(dock.images["difference"].image, film - real)
         assert tuple(dock.images["truth"].getLevels()) == tuple(dock.images["forecast"].getLevels())
         assert "1.00 Å" in dock.where.text()
+    across, up = dock.images["truth"].image.shape
+    left, right, bottom, top = dock._shown.edges
+    voxel = 3, 5
+    place = left + 3.5 * (right - left) / across, bottom + 5.5 * (top - bottom) / up
+    said = hover(dock.view, dock.images["forecast"].getViewBox(), place, qtbot)
+    assert said.splitlines() == [
+        f"x = {place[0]:.2f} Å",
+        f"y = {place[1]:.2f} Å",
+        *(f"{name} {image.image[voxel]:.4f} Å⁻³" for name, image in dock.images.items()),
+    ]
+    assert dock.words_at(QPointF(0, 0)) == "", "beside the pictures"
 
 
 def test_hidden_docks_do_not_compute(

@@ -71,14 +71,15 @@ class User:
         """Click on a box's mark, which is at its left."""
         self.click(box, QPoint(8, box.height() // 2))
 
-    def write(self, field: Any, text: object) -> None:
+    def write(self, field: Any, text: object, enter: bool = True) -> None:
         """Replace what stands in a field of text or numbers, and press Enter."""
         field = getattr(field, "native", field)
         line = field.lineEdit() if isinstance(field, QAbstractSpinBox) else field
         self.click(line)
         QTest.keyClick(line, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
         QTest.keyClicks(line, str(text))
-        QTest.keyClick(line, Qt.Key.Key_Return)
+        if enter:
+            QTest.keyClick(line, Qt.Key.Key_Return)
         QTest.qWait(BLINK_MS)
 
     def choose(self, box: Any, text: str) -> None:
@@ -93,7 +94,7 @@ class User:
 
     def drag(self, widget: Any, share: float) -> None:
         """Take a slider's handle to a share of its range."""
-        widget = _slider(widget)
+        widget = _inner(widget)
         span = max(1, widget.maximum() - widget.minimum())
         places = [(widget.value() - widget.minimum()) / span, share]
         begin, end = (QPoint(6 + round(p * (widget.width() - 12)), widget.height() // 2) for p in places)
@@ -117,7 +118,7 @@ class User:
     def key(self, widget: Any, key: Qt.Key, times: int = 1) -> None:
         """Press a key."""
         for _ in range(times):
-            QTest.keyClick(_slider(widget), key)
+            QTest.keyClick(_inner(widget), key)
             QTest.qWait(20)
 
     def tab(self, name: str) -> None:
@@ -151,7 +152,9 @@ class User:
             timer.stop()
             line.selectAll()
             QTest.keyClicks(line, str(path))
-            QTest.qWait(POPUP_MS)  # the dialog looks into the folder meanwhile
+            QTest.qWait(POPUP_MS)  # the dialog looks into the folder meanwhile, and at what is typed then
+            QTest.keyClick(line, Qt.Key.Key_Backspace)
+            QTest.keyClicks(line, str(path)[-1])
             if picture:
                 self.shoot(picture)
             timer.start(3 * POPUP_MS)  # should it have taken the path for a folder to show
@@ -212,10 +215,10 @@ class User:
         self.settle()
 
 
-def _slider(widget: Any) -> QSlider:
-    """The slider itself; magicgui puts it beside its readout."""
+def _inner(widget: Any) -> QWidget:
+    """Qt's widget; of a slider that magicgui puts beside its readout, the slider itself."""
     widget = getattr(widget, "native", widget)
-    return widget if isinstance(widget, QSlider) else widget.findChild(QSlider)
+    return widget.findChild(QSlider) or widget
 
 
 # --------------------------------------------------------------------------------------------------- the jobs
@@ -275,9 +278,9 @@ def train(user: User, files: Path) -> Iterator[str]:
     user.click_and_answer(dock.form.series, files)
     dialog = dock._asking
     user.until(dialog.isVisible)
-    user.write(dialog.dt_fs, 2)
+    user.write(dialog.dt_fs, 2, enter=False)
     yield "asked"
-    user.click(dialog.make)
+    user.key(dialog.dt_fs.native.lineEdit(), Qt.Key.Key_Return)
     user.until(lambda: not dialog.isVisible() and dock.form.trajectory is not None)
     user.write(dock.form.amount, MINUTES)
     user.settle()
