@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from engine.layers import Residual, Standardise, SubPixel, conv, down, up
+from engine.layers import Residual, Standardise, SubPixel, channels_last, conv, down, up
 
 
 @dataclass(frozen=True)
@@ -57,4 +58,5 @@ class PooledAutoencoder(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         """s̃ = D(z), (B, latent) → (B, 2, Nx, Ny, Nz)."""
-        return self.branches(self.project(latent).unflatten(1, (-1, *self.coarse)))
+        coarse = self.project(latent).unflatten(1, (-1, *self.coarse))
+        return self.branches(coarse if torch.is_grad_enabled() else channels_last(coarse))

@@ -12,6 +12,7 @@ from engine.autoencoder import PooledAutoencoder
 from engine.chain import Chain, chain
 from engine.diffusion import Denoiser, Schedule, denoising_loss
 from engine.dynamics import Draws, Dynamics, Losses, Stage
+from engine.layers import quick_bfloat16
 from engine.losses import scaled_jsd
 from engine.recipes import Recipe
 
@@ -84,6 +85,15 @@ class PooledDynamics(Dynamics):
                 cached=True,
             ),
         )
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Newest states (B, 2, Nx, Ny, Nz) of latents, in bf16 where that pays.
+
+        The decoder was trained in it: densities move by 0.3 % of their spread, where a frame moves by 8 %.
+        """
+        device = latents.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=quick_bfloat16(device)):
+            return self.autoencoder.decode(latents).float()
 
     def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
         """(1, d), the start, or (N + 1, d) where the sampler's steps draw as well (S10)."""
