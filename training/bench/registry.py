@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.bench import observe
+from training.bench import observe, train
 from training.bench.timing import Row
 
-ROWS: tuple[Row, ...] = (*observe.ROWS,)
+ROWS: tuple[Row, ...] = (*observe.ROWS, *train.ROWS)

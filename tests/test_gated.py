@@ -1,0 +1,90 @@
+"""The block with a backward of its own is the block of plane waves, and its gradients are exact."""
+
+import pytest
+import torch
+from test_spectral import TINY, lithium
+
+from engine.gated import Basis, Gated, real_waves, right_angled
+from engine.radial import hat_functions
+from engine.spectral import SpectralNet
+from engine.trainer import train
+
+BRICK = torch.diag(torch.tensor([0.5, 0.54, 0.6]))
+GRID = (6, 5, 8)
+
+
+def net(voxel=BRICK):
+    torch.manual_seed(4)
+    network = SpectralNet(2, 2, width=6, blocks=2, knots=5)
+    for weight in network.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)
+    network.voxel.copy_(voxel)
+    return network
+
+
+def learning(network, x):
+    """Output and gradients; with gradients the network takes the block of this file, where it may."""
+    x = x.clone().requires_grad_()
+    out = network(x)
+    (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+    return out.detach(), [x.grad, *(weight.grad for weight in network.parameters())]
+
+
+@pytest.mark.parametrize("points", [1, 2, 5, 8])
+def test_real_waves_are_orthonormal(points):
+    waves, numbers = real_waves(points)
+    assert torch.allclose(waves @ waves.T, torch.eye(points), atol=1e-6)
+    assert sorted(numbers) == sorted(min(k, points - k) for k in range(points))
+
+
+def test_waves_and_points_are_inverse():
+    basis, field = Basis(hat_functions(GRID, BRICK, 5)), torch.randn(2 * 240, 3)
+    assert torch.allclose(basis.to_points(basis.to_waves(field)), field, atol=1e-5)
+
+
+def test_with_gradients_the_network_is_the_same(monkeypatch):
+    x = torch.randn(3, 2, *GRID)
+    out, gradients = learning(net(), x)
+    with torch.no_grad():
+        assert torch.allclose(net()(x), out, rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr("engine.spectral.LARGEST", 0)
+    _, expected = learning(net(), x)
+    for mine, theirs in zip(gradients, expected, strict=True):
+        assert (mine - theirs).norm() < 1e-5 * theirs.norm()
+
+
+def test_its_gradients_are_those_of_finite_differences():
+    basis = Basis(hat_functions((3, 4, 2), BRICK, 3).double())
+    shapes = ((48, 2), (24, 2, 2), (4, 4), (4,), (2, 2))
+    inputs = [torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(lambda *x: Gated.apply(*x, basis, False), inputs)
+
+
+def test_slanted_cells_keep_to_plane_waves(monkeypatch):
+    slanted = BRICK + torch.tensor([[0, 0, 0], [0.1, 0, 0], [0, 0, 0]])
+    assert right_angled(BRICK) and not right_angled(slanted)
+    monkeypatch.setattr("engine.spectral.Gated.apply", lambda *x: 1 / 0)
+    learning(net(slanted), torch.randn(1, 2, *GRID))
+    with pytest.raises(ZeroDivisionError):
+        learning(net(), torch.randn(1, 2, *GRID))
+
+
+def test_short_numbers_where_autocast_asks_for_them():
+    """bfloat16 has eight bits: outputs and gradients agree to a few thousandths, and no further."""
+    x = torch.randn(3, 2, *GRID)
+    out, gradients = learning(net(), x)
+    with torch.autocast("cpu", torch.bfloat16):
+        short, shorter = learning(net(), x)
+    assert 0 < (short - out).norm() < 0.01 * out.norm() and short.dtype == torch.float32
+    for mine, theirs in zip(shorter, gradients, strict=True):
+        assert (mine - theirs).norm() < 0.02 * theirs.norm()
+
+
+@pytest.mark.slow
+def test_a_training_has_the_losses_of_the_plain_network(tmp_path, monkeypatch):
+    losses = []
+    for name, largest in (("fast", 32), ("plain", 0)):
+        monkeypatch.setattr("engine.spectral.LARGEST", largest)
+        events = train(TINY, lithium(), tmp_path / name, device="cpu")
+        losses.append([event.losses["loss"] for event in events if hasattr(event, "losses")])
+    assert len(losses[0]) == 6 and losses[0] == pytest.approx(losses[1], rel=1e-4)
