@@ -21,7 +21,7 @@ PLUGIN = "ldm_viewer"
 SIDE = ("Histogram", "S(q)", "F(q,t)", "Drift", "Latents")  # tabs under the panel; the first one is on top
 BELOW = ("Slices", "Isosurface", "Export", "Training")  # images want width: tabs under the canvas
 BELOW_SHARE, BELOW_HEIGHT = 0.4, 340  # of the window's height; at least, in pixels
-SIDE_WIDTH = 340
+SIDE_SHARE, SIDE_WIDTH = 0.17, 340  # of its width; at least, in pixels
 LOW = 1000  # pixels: a window less high has napari's own two docks, which stand above these, as tabs
 SMALLEST = (1280, 800)  # a window that shows all of it without clipping
 
@@ -66,7 +66,11 @@ def _settle(stage: Stage, home: QDockWidget, docks: dict[str, QDockWidget]) -> N
         _tabify_layers(window)
     height = max(BELOW_HEIGHT, round(BELOW_SHARE * window.height()))
     window.resizeDocks([docks[BELOW[0]]], [height], Qt.Orientation.Vertical)
-    window.resizeDocks([home], [SIDE_WIDTH], Qt.Orientation.Horizontal)
+    width = max(SIDE_WIDTH, round(SIDE_SHARE * window.width()))
+    window.resizeDocks([home], [width], Qt.Orientation.Horizontal)
+    panel = home.minimumSizeHint().height()
+    curves = max(1, window.height() - panel)  # all the height that the panel does not need
+    window.resizeDocks([home, docks[SIDE[0]]], [panel, curves], Qt.Orientation.Vertical)
     for group in (SIDE, BELOW):
         docks[group[0]].raise_()
     QTimer.singleShot(100, lambda: _fit_view(stage))  # when the canvas has its size

@@ -35,7 +35,8 @@ __all__ = ["SIZES", "STRIPS", "Film", "MovieCancelled", "Shot", "parse_size", "s
 SIZES = {"1080p": (1920, 1080), "4K": (3840, 2160), "square": (1080, 1080), "720p": (1280, 720)}
 STRIPS = ("nothing", "S(q)", "histogram")
 SMALLEST = 160  # pixels of a side, for text that can be read
-SAMPLED = 8  # frames that the strip's height is taken from
+EDGE = 4  # pixels that a clipped line may lie over its axes' frame
+SAMPLED = 32  # frames that the strip's height is taken from
 MISSING = np.uint8(235)  # grey of a panel without a frame
 
 
@@ -211,7 +212,8 @@ class Film:
         clock = filmpage.Box(width // 2 - reach, height - round(44 * u), 2 * reach, round(44 * u))
         self._moving = [clock]
         if self._strip is not None:
-            self._moving.append(filmpage.box_of(self._strip.axes))
+            left, top, wide, high = filmpage.box_of(self._strip.axes)
+            self._moving.append(filmpage.Box(left, top - EDGE, wide + EDGE, high + EDGE))  # lines are thick
         self._tables = [_table(name) for name in (FIELD_COLORMAP, DIFFERENCE_COLORMAP)]
 
     def _moving_text(self, x: float, y: float, height: float, **more: Any) -> Text:
@@ -231,7 +233,8 @@ class Film:
         }
         strip = _Strip((borders[1:] + borders[:-1]) / 2, lines, self.shot.strip, edges, cell, ax)
         picks = np.linspace(0, len(self.footage) - 1, SAMPLED).astype(int)
-        sampled = [self.footage.known.at(self.footage.times_fs[pick]) for pick in picks]
+        series = [getattr(self.footage, name) for name in lines]
+        sampled = (one.at(self.footage.times_fs[pick]) for one in series for pick in picks)
         curves = [strip.curve(density) for density in sampled if density is not None]
         top = max((float(np.nanmax(curve)) for curve in curves), default=1.0)
         right = 1.3 * self.limits["truth"][1] if histograms else borders[-1]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QSize
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QSizePolicy, QWidget
 
 from ldm_viewer.artist import Artist
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 FORM_WIDTH = 470
 CANVAS_WORDS = "The canvas above is filmed as it is: choose 3-D (Ctrl+Y), camera, layers and colours there."
-PREVIEW = (640, 480)  # pixels at most: it is the movie made small
+PREVIEW = (1280, 960)  # pixels at most: it is the movie made small
 
 
 class ExportDock(LiveDock):
@@ -53,6 +54,7 @@ class ExportDock(LiveDock):
         self.form.cancel.clicked.connect(self.cancel)
         self.job: Export | None = None
         self._film: tuple[Any, Film] | None = None
+        self._room = PREVIEW  # pixels for the preview
         self._lay_out()
         for widget, _ in self._controls():
             _changed(widget).connect(self.refresh)
@@ -76,6 +78,11 @@ class ExportDock(LiveDock):
         """Wide and low, as the space under the canvas."""
         return QSize(800, 330)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """The preview is made again, as large as it is shown."""
+        super().resizeEvent(event)
+        self.refresh()
+
     def plot_items(self) -> list[pg.PlotItem]:
         """There is no plot."""
         return []
@@ -88,6 +95,9 @@ class ExportDock(LiveDock):
 
     def request(self) -> Order | str:
         """What is set up, or why that will not do."""
+        ratio = self.screen.devicePixelRatioF()
+        sides = self.screen.width(), self.screen.height()
+        self._room = tuple(min(most, round(ratio * side)) for most, side in zip(PREVIEW, sides, strict=True))
         try:
             return self.order()
         except ValueError as error:
@@ -135,7 +145,7 @@ class ExportDock(LiveDock):
             return Preview(None, about_page(footage_of(state, request)))
         if request.what == CANVAS:
             return Preview(None, CANVAS_WORDS)
-        small = fitted(request.shot.size, PREVIEW)
+        small = fitted(request.shot.size, self._room)
         if request.what == SURFACES:
             ride = Ride(**{**vars(request.ride), "size": small})
             zero = footage_of(state, request).zero_fs

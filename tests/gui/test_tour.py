@@ -45,6 +45,7 @@ def user(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     PluginManager.instance().discover()
     viewer = make_napari_viewer(show=True)
+    viewer.window.resize(*SIZE)
     kept = os.environ.get("LDM_TOUR")
     notification_manager.records.clear()
     yield User(viewer.window._qt_window, (Path(kept) if kept else tmp_path) / request.node.name)

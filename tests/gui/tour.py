@@ -47,6 +47,7 @@ OWN = 120  # files of a user
 MINUTES = 2  # of training
 PATIENCE_S = 120.0  # for what takes seconds on an idle machine
 BLINK_MS = 150  # what has changed is painted
+KEY_MS = 30  # between two keys: a file dialog looks into the folders that are being named
 POPUP_MS = 600  # a list takes no click before, lest it be the one that opened it
 SETTLE_MS = 900  # a new window is laid out
 
@@ -151,10 +152,8 @@ class User:
                 return
             timer.stop()
             line.selectAll()
-            QTest.keyClicks(line, str(path))
-            QTest.qWait(POPUP_MS)  # the dialog looks into the folder meanwhile, and at what is typed then
-            QTest.keyClick(line, Qt.Key.Key_Backspace)
-            QTest.keyClicks(line, str(path)[-1])
+            QTest.keyClicks(line, str(path), Qt.KeyboardModifier.NoModifier, KEY_MS)
+            QTest.qWait(POPUP_MS)
             if picture:
                 self.shoot(picture)
             timer.start(3 * POPUP_MS)  # should it have taken the path for a folder to show
