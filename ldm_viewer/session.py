@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """State and commands of one viewer. `make_rollout` replaces the engine's generator in tests."""
+    """State and commands of one viewer. `make_rollout` makes the frames: the engine here, or in a process."""
 
     changed = Signal(State, State)
 

@@ -10,7 +10,9 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+from vispy.scene.cameras import BaseCamera
 
+from ldm_viewer import forecaster
 from ldm_viewer.session import Session
 from ldm_viewer.triptych import MARGIN, Triptych
 from ldm_viewer.turns import Turns
@@ -34,7 +36,8 @@ def stage_of(viewer: napari.Viewer) -> Stage:
     """The stage of a viewer, made on first use; panel and docks of one window share it."""
     viewer = getattr(viewer, "__wrapped__", viewer)
     if viewer not in _stages:
-        _stages[viewer] = Stage(viewer, Session())
+        forecaster.shared.prepare()
+        _stages[viewer] = Stage(viewer, Session(forecaster.shared.rollout))
     return _stages[viewer]
 
 
@@ -193,8 +196,10 @@ class Stage:
         """For every shape of the grid there are new views; the former stay in the canvas, 1 MB each."""
         canvas = self._canvas()
         central = getattr(getattr(canvas, "_vispy_canvas", None), "central_widget", None)
-        for widget in [widget for widget in getattr(central, "_widgets", ()) if widget.parent is None]:
-            central.remove_widget(widget)
+        for grid in [grid for grid in getattr(central, "_widgets", ()) if grid.parent is None]:
+            left = [node for view in grid.children for node in view.scene.children]
+            if all(isinstance(node, BaseCamera) for node in left):  # else a hidden layer waits there
+                central.remove_widget(grid)
 
     def _canvas(self) -> QOpenGLWidget | None:
         """What napari draws on, while a widget of ours is in its window."""
