@@ -64,12 +64,13 @@ class SeriesDialog(QDialog):
         self.note.setWordWrap(True)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.make = self.buttons.addButton("Make trajectory", QDialogButtonBox.ButtonRole.ActionRole)
-        self.make.setDefault(True)  # else Enter in a field would press the one that chooses a file
         self.make.clicked.connect(self._begin)
         self.buttons.rejected.connect(self.close)
         self.setLayout(QVBoxLayout())
         for part in (told, self.form.native, self.bar, self.note, self.buttons):
             self.layout().addWidget(part)
+        self.output.choose_btn.native.setAutoDefault(False)  # else Enter in a field would press it
+        self.make.setDefault(True)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._look)
 
