@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.corrections import Corrections
 from engine.dynamics import Draws, Dynamics, Losses, Stage
@@ -30,7 +30,7 @@ SETTLED = 64
 class FieldDynamics(Dynamics):
     """Latent fields of the last states, (B, window · C, nx, ny, nz), newest first; then their noise, if kept.
 
-    Subclasses set `autoencoder`, `denoiser` and `corrections`.
+    Subclasses set `autoencoder` and `denoiser`.
     """
 
     local = True
@@ -131,11 +131,16 @@ class FieldDynamics(Dynamics):
         """
         width = self.recipe.data.window * self.recipe.autoencoder.latent
         past, before = latents[:, :width], latents[:, width:]
+        luck = noise.mean((2, 3, 4)) * noise[0, 0].numel() ** 0.5  # a potential's mean moves nothing
         if before.shape[1]:
             noise = self.denoiser.remember(noise, before)
-        following = self.corrections(self.denoiser.sample(past, noise))
+        following = self.correct(self.denoiser.sample(past, noise), luck)
         past = torch.cat([following, past], dim=1)[:, :width]
         return torch.cat([past, torch.cat([noise, before], dim=1)[:, : before.shape[1]]], dim=1)
+
+    def correct(self, latent: Tensor, luck: Tensor) -> Tensor:
+        """What physics says of a forecast (B, C, …) whatever the network thinks; `luck` (B, C) is normal."""
+        return latent
 
 
 class PatchDynamics(FieldDynamics):
@@ -145,7 +150,6 @@ class PatchDynamics(FieldDynamics):
         super().__init__(recipe)
         self.autoencoder = SpatialAutoencoder(recipe.autoencoder, recipe.data.grid)
         self.denoiser = SpatialDenoiser(recipe.diffusion, recipe.autoencoder.latent, recipe.data.window)
-        self.corrections = nn.Identity()
 
     def stages(self) -> tuple[Stage, ...]:
         """The autoencoder alone, then the step on its frozen latents."""
@@ -204,3 +208,7 @@ class WaveDynamics(FieldDynamics):
         needed = self.recipe.data.window + 3
         chains = [self.latents(chains[:needed]) for chains in self.some_chains(data, SETTLED)]
         self.denoiser.settle(torch.cat(chains, dim=1))
+
+    def correct(self, latent: Tensor, luck: Tensor) -> Tensor:
+        """Charge, temperature, range: see `Corrections`."""
+        return self.corrections(latent, luck)
