@@ -68,11 +68,19 @@ def counts(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     Nothing is dropped, so a forecast cannot win by leaving the range. Values on a border belong to the bin
     above it.
     """
-    values = np.asarray(values).reshape(len(values), -1)
-    bins = len(edges) - 1
-    index = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1)
-    index += bins * np.arange(len(values))[:, None]
-    return np.bincount(index.ravel(), minlength=bins * len(values)).reshape(len(values), bins)
+    return tally(in_order(values), edges)
+
+
+def in_order(values: np.ndarray) -> np.ndarray:
+    """The values of every frame, rising, (T, …) → (T, n): processors sort faster than they look up bins."""
+    return np.sort(np.asarray(values).reshape(len(values), -1), axis=1)
+
+
+def tally(ordered: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """`counts` of values (T, n) that are in order."""
+    below = np.array([np.searchsorted(frame, edges[1:-1]) for frame in ordered])
+    below = below.reshape(len(ordered), len(edges) - 2)
+    return np.diff(below, axis=1, prepend=0, append=ordered.shape[1])
 
 
 def histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
