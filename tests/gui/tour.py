@@ -280,7 +280,7 @@ def train(user: User, files: Path) -> Iterator[str]:
     user.write(dialog.dt_fs, 2, enter=False)
     yield "asked"
     user.key(dialog.dt_fs.native.lineEdit(), Qt.Key.Key_Return)
-    user.until(lambda: not dialog.isVisible() and dock.form.trajectory is not None)
+    user.until(lambda: dock.form.data.value.endswith(f"{files.name}.h5"))
     user.write(dock.form.amount, MINUTES)
     user.settle()
     yield "taken"
