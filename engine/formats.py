@@ -57,6 +57,8 @@ def format_of(path: str | Path) -> Format | None:
         return "cube"
     if name.endswith(".xsf"):
         return "xsf"
+    if name.endswith((".h5", ".hdf5", ".h5md")):  # a trajectory made of them has their name
+        return None
     if re.search(r"chgcar|aeccar|parchg|^chg\b|^chg_", name):
         return "chgcar"
     return None

@@ -300,6 +300,7 @@ def test_other_files_are_refused(tmp_path):
         ("CHG", "chgcar"),
         ("AECCAR0", "chgcar"),
         ("CHGCAR_00012", "chgcar"),
+        ("chgcar.h5", None),
         ("POSCAR", None),
         ("change.txt", None),
     ],

@@ -49,6 +49,7 @@ def desk(
     tiny_emulator_folder: Path,
 ) -> Iterator[SimpleNamespace]:
     """A window with panel and docks, the wave as its sample and the tiny emulator as the shipped one."""
+    from hands import own_runs
     from npe2 import PluginManager
 
     import ldm_viewer.panel
@@ -56,7 +57,7 @@ def desk(
     from ldm_viewer.stage import existing_stage
 
     PluginManager.instance().discover()
-    monkeypatch.setenv("HOME", str(wave_file.parent / "home"))  # no trainings of whoever runs the tests
+    own_runs(monkeypatch, wave_file.parent / "home")
     monkeypatch.setattr(ldm_viewer.session, "shipped", lambda: {"tiny": tiny_emulator_folder})
     monkeypatch.setattr(ldm_viewer.panel, "SAMPLE_FILE", str(wave_file))
     viewer = make_napari_viewer_proxy(show=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
@@ -48,3 +49,12 @@ def drop(target: QWidget, path: Path) -> None:
     QApplication.sendEvent(target, enter)
     assert enter.isAccepted()
     QApplication.sendEvent(target, QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, mime, buttons, keys))
+
+
+def own_runs(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Trainings in a folder of the test, not those of its user; HOME stays, for napari's icons lie there."""
+    import ldm_viewer.docks.training_form
+    import ldm_viewer.jobs
+
+    for module in (ldm_viewer.jobs, ldm_viewer.docks.training_form):
+        monkeypatch.setattr(module, "root", lambda: home / "ldm_viewer" / "runs")

@@ -13,6 +13,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from hands import own_runs
 from napari.utils.notifications import ErrorNotification, notification_manager
 from PIL import Image
 from tour import FRAMES, JUDGES, MINUTES, OWN, SIZE, User, explore, own_files, talk, train
@@ -42,7 +43,7 @@ def user(
 
     from ldm_viewer.stage import existing_stage
 
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    own_runs(monkeypatch, tmp_path / "home")
     PluginManager.instance().discover()
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(*SIZE)

@@ -29,7 +29,6 @@ PATIENCE_MS = 200_000  # for a process to come up on a loaded machine
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path / "home"
 
