@@ -107,11 +107,11 @@ class User:
         QTest.qWait(BLINK_MS)
 
     def hover(self, dock: Any, curve: str) -> str:
-        """Hold the cursor over the middle of a curve; what is said there."""
+        """Hold the cursor over a point of a curve, after a quarter of them; what is said there."""
         x, y = dock.curves[curve].getData()
         box, view = dock.plot.getViewBox(), dock.plot
         QTest.qWait(BLINK_MS)
-        place = box.mapViewToScene(QPointF(x[len(x) // 2], y[len(x) // 2]))
+        place = box.mapViewToScene(QPointF(x[len(x) // 4], y[len(x) // 4]))
         QTest.mouseMove(view.viewport(), view.mapFromScene(place))
         QTest.qWait(3 * BLINK_MS)
         return QToolTip.text()
@@ -251,7 +251,7 @@ def explore(user: User) -> Iterator[str]:
     user.tab("Drift")
     user.settle()
     yield "compared"
-    user.said = user.hover(user.dock(DriftDock), "forecast")
+    user.said = user.hover(user.dock(DriftDock), "persistence")
     yield "asked a curve"
     user.choose(panel.chosen_run, "run 1")
     for name in JUDGES:
