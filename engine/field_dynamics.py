@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.corrections import Corrections
-from engine.dynamics import Draws, Dynamics, Losses, Stage
+from engine.dynamics import Draws, Dynamics, Losses, Stage, in_parts
 from engine.edm import SpatialDenoiser
 from engine.losses import scaled_jsd
 from engine.propagator import Propagator
@@ -118,7 +118,7 @@ class FieldDynamics(Dynamics):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Newest states (B, 2, Nx, Ny, Nz) of latents (B, window · C, …)."""
-        return self.autoencoder.decode(latents[:, : self.recipe.autoencoder.latent])
+        return in_parts(self.autoencoder.decode, latents[:, : self.recipe.autoencoder.latent])
 
     def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
         """One draw per number of the next latent, which is deterministic but for these."""
@@ -129,6 +129,9 @@ class FieldDynamics(Dynamics):
 
         Latents without a memory, (K, window · C, …), stay so: their noise is new at every step.
         """
+        return in_parts(self._advance, latents, noise)
+
+    def _advance(self, latents: Tensor, noise: Tensor) -> Tensor:
         width = self.recipe.data.window * self.recipe.autoencoder.latent
         past, before = latents[:, :width], latents[:, width:]
         luck = noise.mean((2, 3, 4)) * noise[0, 0].numel() ** 0.5  # a potential's mean moves nothing

@@ -11,7 +11,7 @@ from engine import samplers
 from engine.autoencoder import PooledAutoencoder
 from engine.chain import Chain, chain
 from engine.diffusion import Denoiser, Schedule, denoising_loss
-from engine.dynamics import Draws, Dynamics, Losses, Stage
+from engine.dynamics import Draws, Dynamics, Losses, Stage, in_parts
 from engine.layers import quick_bfloat16
 from engine.losses import scaled_jsd
 from engine.recipes import Recipe
@@ -93,7 +93,7 @@ class PooledDynamics(Dynamics):
         """
         device = latents.device
         with torch.autocast(device.type, torch.bfloat16, enabled=quick_bfloat16(device)):
-            return self.autoencoder.decode(latents).float()
+            return in_parts(lambda part: self.autoencoder.decode(part).float(), latents)
 
     def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
         """(1, d), the start, or (N + 1, d) where the sampler's steps draw as well (S10)."""

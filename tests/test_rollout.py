@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine.diffusion import DiffusionConfig, Schedule
+from engine.dynamics import TOGETHER, in_parts
 from engine.emulator import Emulator
 from engine.rollout import member_stream, rollout
 from engine.samplers import ancestral, sample
@@ -120,3 +121,12 @@ def test_an_interrupted_forecast_keeps_its_frames_and_leaves_no_half_file(emulat
             steps.close()
     assert len(Trajectory(tmp_path / "f.h5")) == 7
     assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == []
+
+
+@pytest.mark.parametrize("members", [2 * TOGETHER + 1, 1])
+def test_members_done_a_few_at_a_time_are_those_done_at_once(members):
+    x = torch.randn(members, 3)
+    assert torch.equal(in_parts(lambda a, b: a.cumsum(1) * b, x, -x), x.cumsum(1) * -x)
+    seen = []
+    in_parts(lambda a: seen.append(len(a)) or a, x)
+    assert max(seen) <= TOGETHER and sum(seen) == members
