@@ -47,7 +47,7 @@ TINY = {
 }
 
 
-def begin(count, folder, recipe=None):
+def begin(count, folder, recipe=None, environment=None):
     """`ldm train --job FOLDER` in as many processes, with one thread each."""
     if recipe is not None:
         folder.mkdir()
@@ -59,7 +59,7 @@ def begin(count, folder, recipe=None):
     return subprocess.Popen(
         command,
         cwd=Path(__file__).parents[1],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),
         stdout=subprocess.DEVNULL,
         stderr=(folder / "stderr.txt").open("w"),
         start_new_session=True,
@@ -93,6 +93,23 @@ def test_two_processes_train_to_the_losses_of_one(tmp_path, name):
     for key, value in weights[0].items():
         assert weights[1][key].numpy() == pytest.approx(value.numpy(), rel=5e-3, abs=5e-3), key
     assert not [p.name for p in two.iterdir() if p.suffix in (".fields", ".part")]
+
+
+@pytest.mark.slow
+def test_two_tasks_of_srun_train_to_the_losses_of_two_of_torchrun(tmp_path):
+    """Tasks are told by SLURM's variables who they are; they meet at the first node of its list."""
+    name = WAVES.name
+    expected = finished(begin(2, tmp_path / "torchrun", TINY[name]), tmp_path / "torchrun")
+    slurm = {"NTASKS": 2, "NTASKS_PER_NODE": 2, "NNODES": 1, "NODELIST": "localhost", "JOB_NAME": "ldm"}
+    slurm |= {"STEP_NUM_TASKS": 2, "STEP_NUM_NODES": 1, "JOB_ID": os.getpid()}
+    tasks, folder = [], tmp_path / "srun"
+    for rank in range(2):
+        about = {
+            f"SLURM_{key}": str(value) for key, value in (slurm | {"PROCID": rank, "LOCALID": rank}).items()
+        }
+        tasks.append(begin(1, folder, None if rank else TINY[name], about))
+    assert [task.wait() for task in tasks] == [0, 0], (folder / "stderr.txt").read_text()[-3000:]
+    assert losses_of(folder) == expected
 
 
 @pytest.mark.slow

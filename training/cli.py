@@ -282,14 +282,25 @@ def view(files: tyro.conf.Positional[list[Path]] | None = None) -> None:
     sys.exit(subprocess.call([napari, *paths, *plugin, "-w", "ldm_viewer"]))
 
 
-def bench(only: tuple[str, ...] = (), out: Path | None = None, everything: bool = False) -> None:
+def bench(
+    only: tuple[str, ...] = (),
+    out: Path | None = None,
+    everything: bool = False,
+    scaling: Path | None = None,
+) -> None:
     """Time the hot paths beside what they replace, on this machine: a table of ratios.
 
     Args:
         only: names of rows; without it all that take seconds.
         out: file to write the figures to as well (JSON).
         everything: the rows that take minutes too: real steps of GPAW.
+        scaling: picture to draw instead (PNG): cost against voxels of a frame and frames of a run.
     """
+    if scaling is not None:
+        from training.bench.scaling import plot
+
+        print(plot(scaling))
+        return
     from training.bench.run import run
 
     run(only, out, everything)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from training.bench import observe, train
+from training.bench import aimd, denoise, frames, observe, scaling, start, train
 from training.bench.timing import Row
 
-ROWS: tuple[Row, ...] = (*observe.ROWS, *train.ROWS)
+ROWS: tuple[Row, ...] = (
+    *denoise.ROWS,
+    *aimd.ROWS,
+    *frames.ROWS,
+    *observe.ROWS,
+    *train.ROWS,
+    *scaling.ROWS,
+    *start.ROWS,
+)
