@@ -163,6 +163,8 @@ class User:
         timer.start(100)
         self.click(button)  # comes back when the dialog has gone
         timer.stop()
+        timer.timeout.disconnect()  # it would keep the window
+        timer.deleteLater()
 
     # ------------------------------------------------------------------------------------------------ eyes
 
