@@ -1,6 +1,7 @@
 """The three jobs from an empty window by mouse and keys, each step checked; pictures of every step are kept.
 
-LDM_TOUR=FOLDER keeps them there; else they lie among the test's own files.
+LDM_TOUR=FOLDER keeps them there, and in FOLDER/tutorial, made small, those of the README; without it they lie
+among the test's own files.
 """
 
 from __future__ import annotations
@@ -28,7 +29,16 @@ from ldm_viewer.jobs import Standing
 from ldm_viewer.state import Status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-BLANK = 15.0  # standard deviation of grey values; a window without its contents has less
+TUTORIAL = {  # step → picture of the README
+    "live": "explore",
+    "compared": "compare",
+    "S(q)": "judge",
+    "surfaces": "surfaces",
+    "training": "train",
+    "talk.mp4": "talk",
+}
+COLORS = 256  # of those: a third of the bytes
+BLANK = 15.0  # standard deviation of values; a window without its contents has less
 
 
 @pytest.fixture
@@ -58,8 +68,12 @@ def user(
 def walk(user: User, job: Iterator[str]) -> Iterator[str]:
     """The job's steps, each photographed; no error may have been told."""
     for step in job:
-        picture = np.asarray(Image.open(user.shoot(step)).convert("L"), dtype=float)
-        assert picture.shape == SIZE[::-1] and picture.std() > BLANK, step
+        picture = Image.open(user.shoot(step)).convert("RGB")
+        assert picture.size == SIZE and np.asarray(picture, dtype=float).std() > BLANK, step
+        if step in TUTORIAL:
+            small = user.folder.parent / "tutorial"
+            small.mkdir(exist_ok=True)
+            picture.quantize(COLORS).save(small / f"{TUTORIAL[step]}.png", optimize=True)
         told = [note.message for note in notification_manager.records if isinstance(note, ErrorNotification)]
         assert not told, (step, told)
         yield step

@@ -1,9 +1,7 @@
 """A user at the real window, by mouse and keys only: explores, trains, prepares a talk.
 
-Each job is a generator that says the name of every step once it is done. The slow tests walk it and check
-what must be true after each; as a program it makes the pictures of the README's tutorial:
-
-xvfb-run -a -s "-screen 0 1280x800x24" python tests/gui/tour.py --out sample_data/pictures
+Each job is a generator that says the name of every step once it is done; `test_tour.py` walks it, checks what
+must be true after each, and keeps a picture.
 """
 
 from __future__ import annotations
@@ -319,53 +317,3 @@ def talk(user: User) -> Iterator[str]:
         user.until(lambda: form.export.isEnabled() and not dock.job.is_alive(), patience_s=300)
         QTest.qWait(POPUP_MS)
         yield name
-
-
-# ---------------------------------------------------------------------------------------------- the tutorial
-
-TUTORIAL = {  # step of a job → picture
-    "live": "explore",
-    "compared": "compare",
-    "S(q)": "judge",
-    "surfaces": "surfaces",
-    "training": "train",
-    "talk.mp4": "talk",
-}
-COLORS = 256  # of the pictures: a third of the bytes
-
-
-def main() -> None:
-    """Walk all three jobs and keep the tutorial's pictures."""
-    import argparse
-    import os
-    import tempfile
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
-    out = parser.parse_args().out.resolve()
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["HOME"] = place  # no settings, no earlier trainings
-        files = own_files(Path(place) / "chgcar")
-        for job in (explore, lambda user: train(user, files), talk):
-            show(job, Path(place), out)
-
-
-def show(job: Callable[[User], Iterator[str]], place: Path, out: Path) -> None:
-    """Walk a job in a window of its own."""
-    import napari
-    from PIL import Image
-
-    viewer = napari.Viewer()
-    viewer.window.resize(*SIZE)
-    QTest.qWait(SETTLE_MS)
-    user = User(viewer.window._qt_window, place)
-    for step in job(user):
-        print(step, flush=True)
-        if step in TUTORIAL:
-            picture = Image.open(user.shoot(step)).convert("RGB").quantize(COLORS)
-            picture.save(out / f"{TUTORIAL[step]}.png", optimize=True)
-    viewer.close()
-
-
-if __name__ == "__main__":
-    main()
