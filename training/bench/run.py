@@ -74,7 +74,7 @@ def table(results: list[Result]) -> Table:
 def _cells(r: Result) -> tuple[str, str, str, str]:
     if r.skipped:
         return "–", "–", r.skipped, _bar(r)
-    mark = {True: "[green]✓[/]", False: "[red]✗[/]"}[r.met]
+    mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}[r.met]
     if r.ratio is None:
         return duration(r.work_s), "–", "–", f"{_bar(r)} {mark}"
     ratio = f"{_digits(r.ratio)} × ({_digits(r.low)}–{_digits(r.high)})"
@@ -82,6 +82,8 @@ def _cells(r: Result) -> tuple[str, str, str, str]:
 
 
 def _bar(r: Result) -> str:
+    if r.bar is None:
+        return "–"
     return f"≥ {r.bar:g} ×" if r.rival else f"≤ {r.bar:g} s"
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-SECONDS = 8.0
+SECONDS = 6.0
 """Time that a row may take, once it is set up."""
 REPEATS = 25
 
@@ -45,7 +45,7 @@ class Row:
     name: str
     work: str
     rival: str
-    bar: float
+    bar: float | None
     make: Callable[[], tuple[Side, Side | None]]
     seconds: float = SECONDS
     least: int = 3
@@ -65,7 +65,7 @@ class Result:
     name: str
     work: str
     rival: str
-    bar: float
+    bar: float | None
     work_s: float | None = None
     rival_s: float | None = None
     ratio: float | None = None
@@ -77,8 +77,8 @@ class Result:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is cleared; None where nothing was measured."""
-        if self.work_s is None:
+        """Whether the bar is cleared; None without a bar, or where nothing was measured."""
+        if self.work_s is None or self.bar is None:
             return None
         return self.work_s <= self.bar if self.ratio is None else self.ratio >= self.bar
 

@@ -1,0 +1,55 @@
+"""Rows: seconds until something can be done, each start in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from training.bench.timing import Row, Side, Skip
+
+IMPORT = """
+import sys, time
+start = time.perf_counter()
+import engine, engine.trajectory
+print(time.perf_counter() - start)
+assert "torch" not in sys.modules
+"""
+
+
+def _import() -> tuple[Side, None]:
+    def call() -> float:
+        done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    return Side(call, timed=True), None
+
+
+def _window() -> tuple[Side, None]:
+    try:
+        import napari  # noqa: F401
+    except ImportError:
+        raise Skip("napari is not installed") from None
+    command = [sys.executable, "-m", "ldm_viewer.capture", "--frames", "1"]
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        if shutil.which("xvfb-run") is None:
+            raise Skip("there is no display, and no xvfb-run")
+        command = ["xvfb-run", "-a", "-s", "-screen 0 1280x800x24", *command]
+
+    def call() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            subprocess.run([*command, "--out", str(Path(folder) / "w.png")], capture_output=True, check=True)
+            return time.perf_counter() - start
+
+    return Side(call, timed=True), None
+
+
+ROWS = (
+    Row("import", "import engine and its files, without torch", "", 0.3, _import, seconds=3.0),
+    Row("first-frame", "start, window, a frame on screen, its picture, end", "", 6, _window, seconds=1.0),
+)
