@@ -152,6 +152,10 @@ class User:
             line.selectAll()
             QTest.keyClicks(line, str(path), Qt.KeyboardModifier.NoModifier, KEY_MS)
             QTest.qWait(POPUP_MS)
+            while dialog.selectedFiles() != [str(path)]:  # it has not yet looked into the last folder
+                QTest.keyClick(line, Qt.Key.Key_Backspace)
+                QTest.keyClicks(line, str(path)[-1])
+                QTest.qWait(POPUP_MS)
             if picture:
                 self.shoot(picture)
             timer.start(3 * POPUP_MS)  # should it have taken the path for a folder to show
