@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from engine.dynamics import Dynamics
 from engine.models import build
 from engine.normalise import LogNormal
 from engine.recipes import from_dict, to_dict
+from engine.samplers import by_name
 
 if TYPE_CHECKING:
     from engine.trajectory import Trajectory
@@ -56,15 +58,25 @@ class Emulator:
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Emulator:
-        """Open a folder written by a training. Raises IncompatibleError, in words, for anything else."""
-        folder = Path(folder)
+        """Open a folder written by a training. Raises IncompatibleError, in words, for anything else.
+
+        A name such as "paper@dpm:20" opens "paper" with another sampler (ValueError for one that there
+        is not; `engine.samplers.by_name`).
+        """
+        name, folder, way = Path(folder).name, Path(folder), ""
+        if not folder.exists():
+            base, _, way = name.partition("@")
+            folder = folder.with_name(base or name)
         try:
             card = json.loads((folder / "card.json").read_text())
             if card.get("format") != FORMAT:
                 raise IncompatibleError(
                     f"{folder}/card.json has format {card.get('format')!r}, expected {FORMAT!r}"
                 )
-            model = build(from_dict(card["recipe"]))
+            recipe = from_dict(card["recipe"])
+            if way:
+                recipe = replace(recipe, diffusion=by_name(recipe.diffusion, way))
+            model = build(recipe)
             model.load_state_dict(load_file(folder / "model.safetensors"))
             normaliser = LogNormal(**card["normaliser"])
         except FileNotFoundError as error:
@@ -74,7 +86,7 @@ class Emulator:
             ) from None
         except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
             raise IncompatibleError(f"{folder} is damaged or from another version: {error}") from error
-        return cls(model.to(device), normaliser, card, folder.name)
+        return cls(model.to(device), normaliser, card, name)
 
     @property
     def device(self) -> torch.device:

@@ -9,14 +9,12 @@ Ho et al. (2020), algorithm 2; Song et al. (2021), eq. 12 with η = 0; Lu et al.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from engine.diffusion import DiffusionConfig, Schedule
+from engine.diffusion import DiffusionConfig, Schedule
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,21 @@ def make(config: DiffusionConfig, schedule: Schedule) -> Sampler:
     if config.sampler == "ancestral":
         return ancestral(schedule)
     return (ddim if config.sampler == "ddim" else dpm_solver)(schedule, config.evaluations)
+
+
+def by_name(config: object, way: str) -> DiffusionConfig:
+    """A recipe's diffusion with the sampler that a user names: "ancestral", "ddim:50" or "dpm:20".
+
+    Raises ValueError for other names, and for a diffusion that has no such choice.
+    """
+    kind, _, number = way.partition(":")
+    if not isinstance(config, DiffusionConfig):
+        raise ValueError(f"only models like the paper's take a sampler, such as {way}; this one has its own")
+    if kind == "ancestral" and not number:
+        return replace(config, sampler=kind)
+    if kind not in ("ddim", "dpm") or not number.isdecimal() or not 1 <= int(number) <= config.steps:
+        raise ValueError(f"{way!r} is no sampler: ancestral, ddim:N or dpm:N with N from 1 to {config.steps}")
+    return replace(config, sampler=kind, evaluations=int(number))
 
 
 @torch.no_grad()

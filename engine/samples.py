@@ -23,3 +23,13 @@ def shipped() -> dict[str, Path]:
     root = Path(str(files("sample_data") / "emulators"))
     folders = sorted(p.parent for p in root.glob("*/card.json"))
     return {p.name: p for p in sorted(folders, key=lambda p: p.name != DEFAULT)}
+
+
+def emulator_folder(model: str | Path | None = None) -> Path:
+    """Folder of an emulator that a user names: a shipped one (by itself the default), or a path.
+
+    Behind "@" may stand a sampler, which stays there.
+    """
+    name, at, way = str(model or DEFAULT).partition("@")
+    found = shipped().get(name)
+    return found.with_name(found.name + at + way) if found else Path(model)

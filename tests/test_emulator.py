@@ -10,7 +10,7 @@ import torch
 
 from engine.emulator import Emulator, IncompatibleError
 from engine.rollout import rollout
-from engine.samples import sample_path, shipped
+from engine.samples import emulator_folder, sample_path, shipped
 from engine.scores import vrmse
 from engine.trajectory import Trajectory, TrajectoryWriter
 from tests.conftest import CELL, wave, write_wave
@@ -135,3 +135,26 @@ def test_the_default_forecasts_a_cell_twice_as_large(lead_fs, bar):
     assert truth.grid == (24, 24, 48)
     *_, frame = rollout(emulator, emulator.initial_state(truth, 5), lead_fs // 10, seed=1)
     assert vrmse(frame.density[0], truth.density(5 + lead_fs // 2)) < bar
+
+
+def test_a_sampler_is_chosen_behind_the_name():
+    emulator = Emulator.load(emulator_folder("paper@dpm:20"))
+    assert emulator.name == "paper@dpm:20" and len(emulator.model.sampler) == 20
+    truth = emulator.adapt(Trajectory(sample_path("li32_test.h5")))
+    frames = list(rollout(emulator, emulator.initial_state(truth, 1), 2, members=3))
+    assert frames[-1].density.shape == (3, 24, 24, 24)
+    assert len(Emulator.load(emulator_folder("paper@ancestral")).model.sampler) == 1000
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("paper@dpm", "'dpm' is no sampler"),
+        ("paper@ddim:1001", "N from 1 to 1000"),
+        ("paper@euler:5", "is no sampler"),
+        ("spectral@dpm:20", "like the paper's"),
+    ],
+)
+def test_a_sampler_that_there_is_not_is_refused_in_words(model, words):
+    with pytest.raises(ValueError, match=words):
+        Emulator.load(emulator_folder(model))

@@ -129,7 +129,8 @@ def rollout(
     Args:
         data: trajectory that holds the start.
         out: file to write (H5MD); Ctrl-C keeps the frames made so far.
-        model: folder of an emulator or name of a shipped one; without it the shipped default.
+        model: folder of an emulator or name of a shipped one; without it the shipped default. Like the
+            paper's may be given another sampler: paper@ddim:50, paper@dpm:20.
         start: frame of `data`, on the model's time step, to start from (1 or later: a state needs its past).
         frames: steps to forecast.
         members: members of the ensemble.
@@ -165,7 +166,8 @@ def evaluate(
     Args:
         data: trajectory with the truth; frames that a model has seen are left out.
         out: folder for report.html, scores.json and the figures.
-        model: folder or name of an emulator, once per emulator; without it all shipped ones.
+        model: folder or name of an emulator, once per emulator; without it all shipped ones. Samplers are
+            compared by name, paper@ddim:50 and paper@dpm:20 beside paper.
         quick: a smaller protocol: 8 starts × 4 members and 2,000 frames, for 16 × 16 and 10,000.
         starts: start frames, spread over the unseen data, if not the protocol's.
         members: members per start frame, if not the protocol's.

@@ -8,7 +8,7 @@ import torch
 from tqdm import tqdm
 
 from engine.emulator import Emulator, write_card
-from engine.samples import shipped
+from engine.samples import emulator_folder, shipped
 from engine.trajectory import Trajectory
 from training import report, rivals, tables
 from training.entry import Entry, Evaluation
@@ -36,6 +36,8 @@ def run(
     also writes each model's scores, with what they were measured on, into its card.
     """
     folders = _folders(models)
+    if record and not all(folder.is_dir() for folder in folders):
+        raise ValueError("scores are recorded in an emulator's own folder; name one without a sampler")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     emulators = [_load(folder, device) for folder in folders]
@@ -69,8 +71,7 @@ def _record(folders: list[Path], emulators: list[Emulator], scores: dict) -> Non
 
 
 def _folders(models: list[str]) -> list[Path]:
-    emulators = shipped()
-    folders = [emulators.get(str(model), Path(model)) for model in models] or list(emulators.values())
+    folders = [emulator_folder(model) for model in models] or list(shipped().values())
     if len({folder.resolve() for folder in folders}) < len(folders) or len({f.name for f in folders}) < len(
         folders
     ):

@@ -19,18 +19,12 @@ from tqdm import tqdm
 from engine.emulator import Emulator
 from engine.provenance import code_version
 from engine.rollout import rollout
-from engine.samples import shipped
+from engine.samples import emulator_folder
 from engine.trajectory import Trajectory, TrajectoryWriter
 from training.cluster import spread
 
 GROUP = 8
 """Members that a worker forecasts together."""
-
-
-def emulator_folder(model: str | Path | None) -> Path:
-    """Folder of an emulator, given that or the name of a shipped one; None is the shipped default."""
-    emulators = shipped()
-    return next(iter(emulators.values())) if model is None else emulators.get(str(model), Path(model))
 
 
 def open_emulator(model: str | Path | None, device: str = "auto") -> Emulator:
