@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -57,9 +58,10 @@ def user(
     PluginManager.instance().discover()
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(*SIZE)
-    kept = os.environ.get("LDM_TOUR")
+    folder = Path(os.environ.get("LDM_TOUR", tmp_path)).resolve() / request.node.name
+    shutil.rmtree(folder, ignore_errors=True)  # else a dialog asks whether to replace the last tour's film
     notification_manager.records.clear()
-    yield User(viewer.window._qt_window, (Path(kept) if kept else tmp_path) / request.node.name)
+    yield User(viewer.window._qt_window, folder)
     stage = existing_stage(viewer)
     if stage is not None:
         stage.close()
