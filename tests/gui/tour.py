@@ -87,9 +87,11 @@ class User:
         self.click(box)
         row = next(i for i in range(box.count()) if box.itemText(i).startswith(text))
         view = box.view()
+        self.until(view.isVisible)
         view.scrollTo(box.model().index(row, 0))
         QTest.qWait(POPUP_MS)
         self.click(view.viewport(), view.visualRect(box.model().index(row, 0)).center())
+        self.until(lambda: not view.isVisible())
 
     def drag(self, widget: Any, share: float) -> None:
         """Take a slider's handle to a share of its range."""
@@ -111,7 +113,7 @@ class User:
         QTest.qWait(BLINK_MS)
         place = box.mapViewToScene(QPointF(x[len(x) // 4], y[len(x) // 4]))
         QTest.mouseMove(view.viewport(), view.mapFromScene(place))
-        QTest.qWait(3 * BLINK_MS)
+        self.until(QToolTip.text)
         return QToolTip.text()
 
     def key(self, widget: Any, key: Qt.Key, times: int = 1) -> None:
