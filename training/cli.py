@@ -287,15 +287,13 @@ def view(files: tyro.conf.Positional[list[Path]] | None = None) -> None:
 def bench(
     only: tuple[str, ...] = (),
     out: Path | None = None,
-    everything: bool = False,
     scaling: Path | None = None,
 ) -> None:
     """Time the hot paths beside what they replace, on this machine: a table of ratios.
 
     Args:
-        only: names of rows; without it all that take seconds.
+        only: names of rows; without it all.
         out: file to write the figures to as well (JSON).
-        everything: the rows that take minutes too: real steps of GPAW.
         scaling: picture to draw instead (PNG): cost against voxels of a frame and frames of a run.
     """
     if scaling is not None:
@@ -305,7 +303,7 @@ def bench(
         return
     from training.bench.run import run
 
-    run(only, out, everything)
+    run(only, out)
 
 
 def simulate_command(arguments: list[str]) -> None:

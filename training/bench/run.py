@@ -18,15 +18,16 @@ from training.bench.registry import ROWS
 from training.bench.timing import Result, Row, measure
 
 
-def run(only: tuple[str, ...] = (), out: Path | None = None, everything: bool = False) -> list[Result]:
-    """Measure the rows named, or all that are quick; print each as it comes, then the table."""
+def run(only: tuple[str, ...] = (), out: Path | None = None) -> list[Result]:
+    """Measure the rows named, or all; print each as it comes, then the table."""
     console, results = Console(), []
-    rows = chosen(only, everything)
+    rows = chosen(only)
     machine = describe_machine()
     console.print(f"{machine['processor']}, {machine['device']}, torch {machine['torch']}")
     for number, row in enumerate(rows, 1):
         with console.status(f"{number} of {len(rows)}: {row.name}"):
             results.append(measure(row))
+        console.print(f"[dim]{number} of {len(rows)}[/] {row.name}: {', '.join(_cells(results[-1])[:3])}")
     console.print(table(results))
     if out is not None:
         part = out.with_name(out.name + ".part")
@@ -36,13 +37,13 @@ def run(only: tuple[str, ...] = (), out: Path | None = None, everything: bool = 
     return results
 
 
-def chosen(only: tuple[str, ...], everything: bool = False) -> list[Row]:
+def chosen(only: tuple[str, ...]) -> list[Row]:
     """The rows of these names in the table's order; ValueError for a name that there is not."""
     names = [row.name for row in ROWS]
     unknown = [name for name in only if name not in names]
     if unknown:
         raise ValueError(f"no row {', '.join(unknown)}; there are {', '.join(names)}")
-    return [row for row in ROWS if (row.name in only if only else everything or not row.slow)]
+    return [row for row in ROWS if not only or row.name in only]
 
 
 def describe_machine() -> dict[str, str | float]:

@@ -50,8 +50,6 @@ class Row:
     seconds: float = SECONDS
     least: int = 3
     """Repeats, at least, however long they take."""
-    slow: bool = False
-    """Runs only when it is named, or with `--everything`."""
 
 
 class Skip(Exception):
