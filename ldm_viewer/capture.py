@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,8 +140,8 @@ def _show_docks(window: QMainWindow, number: int) -> None:
     from qtpy.QtWidgets import QDockWidget
 
     shown = {dock.windowTitle(): dock for dock in window.findChildren(QDockWidget)}
-    for above, name in pairwise(SHOWN[1:number]):
-        window.splitDockWidget(shown[above], shown[name], Qt.Orientation.Vertical)
+    for name in SHOWN[2:number]:
+        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, shown[name], Qt.Orientation.Vertical)
 
 
 def _compared(session: Session, live: float) -> dict[str, float]:
