@@ -86,7 +86,7 @@ def train(
     run = Run(recipe, trajectory, Path(folder), device, stop, clock)
     for number in range(run.stage, len(run.stages)):
         yield from run.fit(number)
-        if stop():
+        if run.stopped():
             return
 
 
@@ -140,6 +140,10 @@ class Run:
         """Steps over all stages up to now."""
         return sum(stage.steps for stage in self.stages[: self.stage]) + self.step
 
+    def stopped(self) -> bool:
+        """Whether any process has been told to stop."""
+        return processes.anywhere(self.stop(), self.fabric.device)
+
     def fit(self, number: int) -> Iterator[Event]:
         """Run one stage from where it stands."""
         model = self.begin(number)
@@ -183,7 +187,7 @@ class Run:
         settings, begun, kept = self.recipe.training, self.clock() - self.seconds, self.step
         mark, saved = (self.clock(), self.step), self.clock()
         try:
-            while self.step < stage.steps and not processes.anywhere(self.stop(), self.fabric.device):
+            while self.step < stage.steps and not self.stopped():
                 losses, rate = self.update(stage, model)
                 self.step += 1
                 self.seconds = self.clock() - begun

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,7 +124,11 @@ def test_processes_killed_together_resume_together_and_alone(tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert 0 < len(losses_of(killed)) < len(expected)
+    shutil.copytree(killed, tmp_path / "alone")
     assert finished(begin(2, killed), killed) == expected
+    alone = finished(begin(1, tmp_path / "alone"), tmp_path / "alone")
+    for mine, theirs in zip(alone, expected, strict=True):
+        assert mine[2:] == pytest.approx(theirs[2:], rel=2e-4)
 
 
 @pytest.mark.slow
