@@ -58,6 +58,12 @@ def test_importing_the_rollout_loads_no_window_and_no_simulator():
     assert not set(loaded) & HEAVY
 
 
+def test_files_are_read_without_torch():
+    code = "import sys, engine, engine.trajectory, engine.samples; print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "False"
+
+
 def test_distribution_and_manifest_have_the_one_name():
     from importlib.metadata import distribution
 
