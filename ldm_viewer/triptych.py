@@ -83,6 +83,8 @@ class Triptych:
         else:
             self._swap(self.truth, truth)
             if new_file:
+                for layer in (self.forecast, self.beside):  # else the slider reaches back to the old times
+                    self._swap(layer, _empty(truth))
                 self.truth.contrast_limits_range = (0.0, 1.5 * self.span[1])
                 self.truth.contrast_limits = self.span
                 viewer.reset_view()
@@ -169,7 +171,7 @@ class Triptych:
 
     def _add_layers(self, truth: Series) -> None:
         viewer = self._viewer()
-        empty = Series(np.zeros((1, *truth.grid), np.float32), truth.start_fs, truth.step_fs, truth.cell)
+        empty = _empty(truth)
         self.truth = self._given_layer() or viewer.add_image(**image(truth, "truth", self.span))
         self._swap(self.truth, truth)
         self.truth.name, self.truth.contrast_limits = "truth", self.span
@@ -222,6 +224,11 @@ class Triptych:
         for name, value in placement(series).items():
             if not np.allclose(np.asarray(getattr(layer, name)), value):
                 setattr(layer, name, value)
+
+
+def _empty(truth: Series) -> Series:
+    """A frame of nothing where the truth begins."""
+    return Series(np.zeros((1, *truth.grid), np.float32), truth.start_fs, truth.step_fs, truth.cell)
 
 
 def dress(viewer: napari.Viewer, colors: dict[Any, str]) -> None:

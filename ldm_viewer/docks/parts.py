@@ -63,7 +63,7 @@ def _point(item: pg.PlotItem, name: str, x: float, y: float) -> str:
     for side, value in (("bottom", x), ("left", y)):
         axis = item.getAxis(side)
         label, _, unit = axis.labelText.partition(" (")
-        unit = "" if " " in unit else " " + unit.removesuffix(")")  # not a remark in brackets
+        unit = "" if " " in unit or not unit else " " + unit.removesuffix(")")  # not a remark in brackets
         lines.append(f"{label} = {10**value if axis.logMode else value:.4g}{unit}")
     return "\n".join(lines)
 

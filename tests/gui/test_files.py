@@ -37,6 +37,8 @@ def test_sample_menu_opens_lithium_which_the_tiny_emulator_refuses(desk: SimpleN
         "forecast",
         "difference",
     ]
+    times = desk.viewer.dims.range[0]
+    assert (times.start, times.stop) == (2800.0, 3398.0), "the slider leaves the former file's times"
     assert not desk.panel.run.enabled
     assert "Li32" in notification_manager.records[-1].message
 
