@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from napari.utils.notifications import ErrorNotification, notification_manager
 from PIL import Image
 from tour import FRAMES, JUDGES, MINUTES, OWN, SIZE, User, explore, own_files, talk, train
 
+from engine.jobs import holder
 from engine.samples import sample_path
 from engine.trajectory import Trajectory
 from ldm_viewer.docks.drift import DriftDock
 from ldm_viewer.docks.export import ExportDock
 from ldm_viewer.docks.slices import SlicesDock
 from ldm_viewer.docks.training import TrainingDock
-from ldm_viewer.jobs import Standing
+from ldm_viewer.jobs import Standing, known_runs
 from ldm_viewer.state import Status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -65,6 +67,8 @@ def user(
     stage = existing_stage(viewer)
     if stage is not None:
         stage.close()
+    for pid in filter(None, map(holder, known_runs())):
+        os.kill(pid, signal.SIGKILL)
 
 
 def walk(user: User, job: Iterator[str]) -> Iterator[str]:
