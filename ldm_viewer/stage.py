@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ldm_viewer.frames import Series
     from ldm_viewer.state import State
 
+FRAME_S = 0.1  # at least between frames of a forecast: a process makes more than a window can draw
 CANVAS_MS = 2  # not 0: that would be an event, handled before the timers that wait
 
 _stages: weakref.WeakKeyDictionary[Any, Stage] = weakref.WeakKeyDictionary()
@@ -69,6 +71,7 @@ class Stage:
         self.atoms_shown = False
         self._atoms_key: Any = None
         self._moving = False
+        self._next_frame = 0.0  # the earliest moment for it
         self._widgets: list[QWidget] = []
         session.changed.connect(self._show)
         viewer.dims.events.current_step.connect(self._on_slider)
@@ -176,8 +179,11 @@ class Stage:
         if not self._widgets:  # the window is gone, or the user closed all docks
             self.close()
             return False
-        before = self.session.state
+        before, now = self.session.state, time.monotonic()
         if self.session.has_news:
+            if now < self._next_frame:
+                return False
+            self._next_frame = now + FRAME_S
             self._hold_canvas()
         self.session.poll()
         return self.session.state is not before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from qtpy.QtWidgets import (
 
 from ldm_viewer.sheet import SUFFIXES, Pictures, Sheet
 from ldm_viewer.stage import docked, stage_of
+from ldm_viewer.state import Status
 from ldm_viewer.worker import background
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from ldm_viewer.state import State
 
 
+REST_S = 0.25  # of a dock between two pictures while a forecast runs: the canvas goes first
 LEGEND_ALPHA = 140  # of 255
 
 
@@ -58,7 +61,7 @@ class LiveDock(QWidget):
         self.export.setAutoRaise(True)
         self.export.clicked.connect(self._ask_where)
         self._saving: Future | None = None
-        self._stale = True
+        self._stale, self._rests_until = True, 0.0
         self._job: Future | None = None
         self.session.changed.connect(self._on_changed)
         napari_viewer.events.theme.connect(self._on_theme)
@@ -149,8 +152,9 @@ class LiveDock(QWidget):
         if job is not None and job.done():
             self._job, drawn = None, True
             self._deliver(job)
-        if self._stale and self._job is None and self.seen:
-            self._stale = False
+        resting = self.session.state.status is Status.RUNNING and time.monotonic() < self._rests_until
+        if self._stale and self._job is None and self.seen and not resting:
+            self._stale, self._rests_until = False, time.monotonic() + REST_S
             self._job = self.pool.submit(self.compute, self.session.state, self.request())
         return drawn
 
