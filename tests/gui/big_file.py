@@ -1,4 +1,4 @@
-"""Opens a trajectory far larger than memory should hold, in the real window: time to its first frame, and memory.
+"""Opens a trajectory far larger than memory should hold, in the real window: its first frame, and memory.
 
 xvfb-run -a python tests/gui/big_file.py --gigabytes 10 --folder /tmp
 """
