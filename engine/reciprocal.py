@@ -27,13 +27,12 @@ def voxel_volume(grid: tuple[int, int, int], cell: np.ndarray) -> float:
 def modes(density: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """F(q) = Σ_r ρ(r) e^{−iq·r} ΔV (S16) on the half-space, (T, Nx·Ny·(Nz//2+1)) complex, electrons.
 
-    F(0) = 0.
+    F(0) = 0. In float32 where the density is, which takes half the time, else in float64.
     """
     density = as_frames(density)
     grid = density.shape[1:]
-    transform = scipy.fft.rfftn(density.astype(np.float64, copy=False), axes=(1, 2, 3)).reshape(
-        len(density), -1
-    )
+    kind = np.float32 if density.dtype == np.float32 else np.float64
+    transform = scipy.fft.rfftn(density.astype(kind, copy=False), axes=(1, 2, 3)).reshape(len(density), -1)
     transform *= voxel_volume(grid, cell)
     transform[:, 0] = 0.0
     return transform

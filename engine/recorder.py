@@ -173,7 +173,7 @@ class Recorder:
 
     def update(self, density: np.ndarray) -> None:
         """Take the next frames, (n, Nx, Ny, Nz) or (Nx, Ny, Nz) in Å⁻³."""
-        block = as_frames(density).astype(np.float64)
+        block = as_frames(density)
         if block.shape[1:] != self.grid:
             raise ValueError(f"frames of grid {block.shape[1:]} were given to a recorder of grid {self.grid}")
         if self.broken_at is not None:
@@ -183,13 +183,14 @@ class Recorder:
             first = int(np.argmin(healthy))
             self.broken_at, block = self.frames + first, block[:first]
         if len(block):
-            extended = np.concatenate([self._before, block])
+            extended = np.concatenate([self._before, block])  # in float64
             self._blocks.append(self._measure(block, extended[: len(block)]))
             self._before, self.frames = extended[-self.step :], self.frames + len(block)
 
-    def _measure(self, block: np.ndarray, before: np.ndarray) -> dict[str, np.ndarray]:
-        logarithm, ordered = np.log(block), observables.in_order(block)
-        wave = modes(block, self.cell)
+    def _measure(self, frames: np.ndarray, before: np.ndarray) -> dict[str, np.ndarray]:
+        wave, ordered = modes(frames, self.cell), observables.in_order(frames)
+        block = frames.astype(np.float64)
+        logarithm = np.log(block)
         space = (1, 2, 3)
         number = np.min_scalar_type(int(np.prod(self.grid)))  # the smallest that can count every voxel
         return {
@@ -200,7 +201,7 @@ class Recorder:
             "change": ((block - before) ** 2).mean(space),
             "strength": _strength(self.shell, wave),
             "fine_strength": _strength(self.fine_shell, wave),
-            "slow_modes": self.slow_shell.select(wave),
+            "slow_modes": self.slow_shell.select(wave).astype(np.complex128),
         }
 
     def record(self) -> Record:

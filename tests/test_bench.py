@@ -42,7 +42,7 @@ def test_what_cannot_be_measured_is_said_in_words(tmp_path, monkeypatch, capsys)
 
 
 def test_an_unknown_row_is_refused():
-    with pytest.raises(ValueError, match="no row speed; there are observables"):
+    with pytest.raises(ValueError, match="no row speed; there are denoising"):
         run.chosen(("speed",))
 
 

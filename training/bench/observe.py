@@ -46,7 +46,8 @@ def live_observables(frame: np.ndarray, start: np.ndarray, cell: np.ndarray) -> 
 
 def _shells() -> tuple[Side, Side]:
     draws = np.random.default_rng(0)
-    start, frame = np.exp(0.27 * draws.standard_normal((2, 48, 48, 48)) - 2.9)
+    fields = np.exp(0.27 * draws.standard_normal((2, 48, 48, 48)) - 2.9)
+    start, frame = fields.astype(np.float32)  # as an emulator makes them
     slow = shells(frame.shape, CELL, observables.RELAXATION_SHELLS)
     waves = np.fft.fftn(start) * abs(np.linalg.det(CELL)) / start.size
     kept = slow.select(modes(start, CELL))
