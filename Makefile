@@ -37,6 +37,7 @@ setup-test: .venv/.test
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv (once; a few minutes)"
 	@$(INSTALL) -e ".[gui]" >.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
+	@$(BIN)/python -c "import engine.kernels"  # compiled once, here rather than in the first forecast
 	@touch $@
 
 .venv/.test: .venv/.gui
