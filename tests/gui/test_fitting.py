@@ -55,9 +55,10 @@ def test_a_dropped_folder_becomes_the_data(desk: SimpleNamespace, qtbot: object,
     assert dialog.isVisible() and "6 CHGCAR files" in dialog.findChildren(type(dialog.note))[0].text()
     dialog.dt_fs.value = 2.0
     qtbot.mouseClick(dialog.make, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not dialog.isVisible(), timeout=120_000)
+    made = tmp_path / "run.h5"  # the dialog itself is deleted once it is answered
+    qtbot.waitUntil(lambda: desk.session.state.trajectory.path == made, timeout=120_000)
     state = desk.session.state
-    assert state.trajectory.path == tmp_path / "run.h5" and len(state.trajectory) == 6
+    assert len(state.trajectory) == 6
     np.testing.assert_allclose(state.truth.at(4.0), wave(4.0), rtol=1e-4)
     assert desk.panel.run.enabled, "the emulator goes on from the user's own files"
 
