@@ -89,8 +89,12 @@ class _Watch:
         QTimer.singleShot(SETTLE_MS, self._shoot)
 
     def _shoot(self) -> None:
+        from qtpy.QtOpenGLWidgets import QOpenGLWidget
+
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
+        for canvas in self.viewer.window._qt_window.findChildren(QOpenGLWidget):
+            canvas.setUpdatesEnabled(True)  # held back between a frame's slicing and its drawing
         self.viewer.window.screenshot(str(part), flash=False, canvas_only=False)
         os.replace(part, self.path)
         self.viewer.close()
