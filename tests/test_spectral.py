@@ -1,6 +1,5 @@
 """The spectral emulator commutes with every motion of the crystal and decodes to positive densities."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,12 +7,10 @@ import pytest
 import torch
 
 from engine import symmetry
-from engine.corrections import Corrections, CorrectionsConfig
 from engine.emulator import Emulator
-from engine.forces import RandomForces, wave_vectors
 from engine.models import build
 from engine.normalise import LogNormal
-from engine.propagator import Propagator, PropagatorConfig
+from engine.propagator import PropagatorConfig
 from engine.radial import Closure, hat_functions
 from engine.recipes import RECIPES, DataConfig, TrainingConfig, from_dict, to_dict
 from engine.resample import fourier_resample
@@ -149,120 +146,6 @@ def test_the_network_is_indifferent_to_how_often_the_cell_is_repeated():
     assert torch.allclose(twice, network(x).repeat(1, 1, 1, 2, 1), atol=1e-4)
 
 
-def propagator(inflation=1.0):
-    torch.manual_seed(3)
-    module = Propagator(replace(TINY.diffusion, inflation=inflation), 2, 1)
-    module.network = net()
-    return module.eval().requires_grad_(False)
-
-
-def test_the_remainders_scale_is_one_for_each_channel():
-    module, past = propagator(), torch.randn(32, 2, 6, 6, 6)
-    noise = torch.tensor([0.1, 0.5]).view(2, 1, 1, 1)
-    module.fit(past, past.flip(1) + noise * torch.randn_like(past))
-    assert module.spread.flatten().tolist() == pytest.approx([0.1, 0.5], rel=0.05)
-
-
-def forces(channels=2, grid=(8, 8, 8)):
-    """Random forces with nothing fitted, and what they need to know of the waves of a grid."""
-    module = RandomForces(channels, 5)
-    module.contrast.fill_(0.5)
-    return module, hat_functions(grid, VOXEL, 5), wave_vectors(grid, VOXEL)
-
-
-def test_potentials_move_the_density_along_their_gradient():
-    """−∇·[(1 + cos kx) ∇cos kx] = k² (cos kx + cos 2kx), and nothing moves without a potential."""
-    module, _, q = forces()
-    module.contrast.fill_(1.0)
-    phase = 2 * math.pi * torch.arange(8).view(8, 1, 1).expand(8, 8, 8) / 8
-    k = 2 * math.pi / (8 * VOXEL[0, 0].item())
-    wave = phase.cos()[None, None]
-    moved = module._moved(wave, torch.fft.fftn(wave, dim=(2, 3, 4)), q)
-    assert torch.allclose(moved[0, 0], k**2 * (phase.cos() + (2 * phase).cos()), atol=1e-4)
-    assert not module._moved(wave, torch.zeros(1, 1, 8, 8, 8, dtype=torch.cfloat), q).any()
-
-
-def fade(module):
-    """Potentials whose waves fade with |q|, and hang together."""
-    module.deviation.copy_(torch.tensor([0.0, 2e-2, 1e-2, 6e-3, 4e-3]))
-    module.correlation.copy_(torch.tensor([[1.0, 0.6], [0.6, 1.0]])[..., None])
-
-
-def remainder(module, density, generator):
-    """What such potentials make of a density."""
-    fade(module)
-    noise = torch.randn(len(density), 2, *density.shape[2:], generator=generator)
-    return module(density, noise, *forces()[1:])
-
-
-def test_the_noise_has_the_spectrum_of_what_the_forecast_leaves():
-    """Covariance of the channels, and power at every wave, to the error of their estimate."""
-    module, draws = propagator(), torch.Generator().manual_seed(4)
-    made, hats, q = forces()
-    module.forces.contrast.copy_(made.contrast)
-    chain, lefts = [torch.randn(64, 2, 8, 8, 8, generator=draws)], []
-    for _ in range(3):
-        expected = module(chain[-1])
-        lefts.append(remainder(made, expected[:, :1], draws))
-        chain.append(expected + lefts[-1])
-    module.settle(torch.stack(chain))
-    assert module.forces.memory.abs().max() < 0.3  # every remainder was a new one
-    past, left = chain[1], lefts[1]
-    drawn = module.sample(past, torch.randn(64, 2, 8, 8, 8, generator=draws)) - module(past)
-    for x, y in ((0, 0), (0, 1), (1, 1)):
-        wanted, got = ((a[:, x] * a[:, y]).mean().item() for a in (left, drawn))
-        assert got == pytest.approx(wanted, rel=0.1)
-    power = [torch.fft.fftn(a[:, 0], dim=(1, 2, 3)).abs().square().mean(0) for a in (left, drawn)]
-    for share in hats[1:4]:
-        assert (power[1] * share).sum().item() == pytest.approx((power[0] * share).sum().item(), rel=0.15)
-
-
-def test_noise_makes_no_electrons_and_turns_with_the_crystal():
-    module, hats, q = forces()
-    fade(module)
-    draws, density = torch.Generator().manual_seed(1), torch.randn(2, 1, 8, 8, 8)
-    noise = torch.randn(2, 2, 8, 8, 8, generator=draws)
-    plain = module(density, noise, hats, q)
-    assert plain.mean((2, 3, 4)).abs().max() < 1e-6 * plain.std()
-    for operation in symmetry.operations(VOXEL.numpy() * 8, (8, 8, 8))[::9]:
-        turned = [symmetry.apply(x, operation, (2, 3, 4)) for x in (density, noise)]
-        wanted = symmetry.apply(plain, operation, (2, 3, 4))
-        assert torch.allclose(module(*turned, hats, q), wanted, atol=1e-4)
-
-
-def test_what_has_no_colour_of_its_own_is_no_obstacle():
-    """Channels that always go together, and forecasts that leave nothing, have singular covariances."""
-    module, draws = propagator(), torch.Generator().manual_seed(6)
-    chain = [torch.randn(8, 2, 8, 8, 8, generator=draws)]
-    for _ in range(3):
-        same = torch.randn(8, 1, 8, 8, 8, generator=draws).expand(-1, 2, -1, -1, -1)
-        chain.append(module(chain[-1]) + same)
-    module.settle(torch.stack(chain))
-    noise = torch.randn(8, 2, 8, 8, 8, generator=draws)
-    drawn = module.sample(chain[0], noise) - module(chain[0])
-    assert drawn.isfinite().all() and torch.allclose(drawn[:, 0], drawn[:, 1], atol=0.05 * drawn.std().item())
-    for step in range(3):
-        chain[step + 1] = module(chain[step])
-    module.settle(torch.stack(chain))
-    assert torch.allclose(module.sample(chain[0], noise), module(chain[0]), atol=1e-3)
-
-
-def test_noise_remembers_two_steps_and_stays_white():
-    """Unit variance from the first step on, with the correlations asked for after one and two steps."""
-    (module, hats, _), draws = forces(), torch.Generator().manual_seed(5)
-    module.memory.copy_(torch.tensor([[0.6], [0.1]]).expand(2, 5))
-    kept, fields = torch.zeros(16, 4, 8, 8, 8), []
-    for _ in range(12):
-        noise = module.remember(torch.randn(16, 2, 8, 8, 8, generator=draws), kept, hats)
-        kept = torch.cat([noise, kept], dim=1)[:, :4]
-        fields.append(noise)
-    for early, late in ((0, 1), (6, 7)):
-        assert fields[early].std().item() == pytest.approx(1, abs=0.02)
-        assert (fields[early] * fields[late]).mean().item() == pytest.approx(0.6, abs=0.02)
-    for early, late in ((0, 2), (8, 10)):
-        assert (fields[early] * fields[late]).mean().item() == pytest.approx(0.1, abs=0.02)
-
-
 def test_a_step_carries_its_noise_along():
     model = build(TINY)
     model.denoiser.forces.memory.fill_(0.5)
@@ -277,16 +160,6 @@ def test_a_step_carries_its_noise_along():
     assert torch.equal(model.decode(after), model.decode(after[:, :2]))
 
 
-def test_inflation_widens_the_noise_about_the_same_mean():
-    past, noise = torch.randn(4, 2, 8, 8, 8), torch.randn(4, 2, 8, 8, 8)
-    modules = [propagator(k) for k in (0.0, 1.0, 2.0)]
-    for module in modules:
-        module.forces.deviation.fill_(1.0)
-    still, once, twice = (module.sample(past, noise) for module in modules)
-    assert torch.equal(still, modules[0](past))
-    assert torch.allclose(twice - still, 2 * (once - still), atol=1e-4)
-
-
 def test_training_leaves_an_emulator_for_any_cell(tmp_path):
     for _ in train(TINY, lithium(), tmp_path, device="cpu"):
         pass
@@ -298,64 +171,6 @@ def test_training_leaves_an_emulator_for_any_cell(tmp_path):
     double = torch.cat([emulator.initial_state(truth, 1)] * 2, dim=-1)
     one, two = (emulator.decode(emulator.encode(s)) for s in (emulator.initial_state(truth, 1), double))
     assert two == pytest.approx(np.concatenate([one, one], axis=-1), rel=1e-4)
-
-
-def corrected(latent, **settings):
-    off = CorrectionsConfig(conserve=False, thermostat_fs=0.0, margin=-1.0)
-    corrections = Corrections(replace(off, **settings))
-    corrections.fit(torch.linspace(-1, 3, 1024).view(1, 2, 8, 8, 8), step_fs=10.0)
-    return corrections, corrections(latent)
-
-
-def test_every_correction_can_be_off():
-    latent = torch.randn(3, 2, 8, 8, 8)
-    assert torch.equal(corrected(latent)[1], latent)
-
-
-@pytest.mark.parametrize(("tau", "expected"), [(20.0, 0.5), (10.0, 1.0), (1.0, 1.0)])
-def test_the_thermostat_leads_the_motion_back_to_that_of_training(tau, expected):
-    """Half of the way in a step of half the relaxation time, all of it when τ is a step; ρ stays."""
-    latent = torch.randn(3, 2, 8, 8, 8)
-    corrections, after = corrected(latent, thermostat_fs=tau)
-    before, now = (x[:, 1].square().mean((1, 2, 3)) for x in (latent, after))
-    assert torch.equal(after[:, 0], latent[:, 0])
-    assert torch.allclose(now, before + expected * (corrections.motion - before), rtol=1e-4)
-
-
-def test_heat_scales_what_the_thermostat_holds():
-    _, after = corrected(torch.randn(3, 2, 8, 8, 8), thermostat_fs=10.0, heat=1.1)
-    corrections, cold = corrected(torch.randn(3, 2, 8, 8, 8), thermostat_fs=10.0)
-    assert torch.allclose(
-        after[:, 1].square().mean((1, 2, 3)), 1.1 * cold[:, 1].square().mean((1, 2, 3)), rtol=1e-4
-    )
-    assert torch.allclose(cold[:, 1].square().mean((1, 2, 3)), corrections.motion.expand(3), rtol=1e-4)
-
-
-def test_a_random_thermostat_gives_the_motion_of_the_canonical_ensemble():
-    """⟨ρ̇²⟩ of n degrees of freedom has mean 1 and variance 2/n, and forgets within τ."""
-    draws, config = torch.Generator().manual_seed(2), CorrectionsConfig(conserve=False, thermostat_fs=50.0)
-    training = torch.randn(400, 2, 4, 4, 4, generator=draws)
-    corrections = Corrections(config)
-    corrections.fit(training, step_fs=10.0)
-    assert 64 * corrections.freedom.item() == pytest.approx(64, rel=0.2)
-    latent, seen = torch.randn(2000, 2, 4, 4, 4, generator=draws), []
-    for _ in range(60):
-        latent = corrections(latent, torch.randn(2000, 2, generator=draws))
-        seen.append(latent[:, 1].square().mean((1, 2, 3)) / corrections.motion)
-    late, degrees = torch.stack(seen[30:]), 64 * corrections.freedom.item()
-    assert late.mean().item() == pytest.approx(1, abs=0.01)
-    assert late.var().item() == pytest.approx(2 / degrees, rel=0.1)
-    apart = ((late[:-5] - 1) * (late[5:] - 1)).mean() / late.var()
-    assert apart.item() == pytest.approx(0.8**5, abs=0.1)
-
-
-def test_electrons_are_conserved_and_the_range_is_kept():
-    latent = 5 * torch.randn(3, 2, 8, 8, 8) + 1
-    corrections, after = corrected(latent, conserve=True)
-    assert torch.allclose(after.mean((2, 3, 4)), corrections.mean.flatten().expand(3, 2), atol=1e-5)
-    corrections, after = corrected(latent, margin=0.0)
-    low, high = corrections.range
-    assert after[:, 0].min() == low and after[:, 0].max() == high and torch.equal(after[:, 1], latent[:, 1])
 
 
 def test_its_recipe_survives_a_card():
