@@ -44,8 +44,7 @@ class _Watch:
 
         from ldm_viewer.fluency import Pulse
 
-        self.viewer, self.session, self.path = viewer, panel.session, path
-        self.window = main_window(panel)
+        self.viewer, self.stage, self.session, self.path = viewer, panel.stage, panel.session, path
         self.frames, self.limit_s = frames, limit_s
         self.pulse, self.began = Pulse(), time.perf_counter()
         self.report: dict[str, Any] = {}
@@ -62,13 +61,10 @@ class _Watch:
             self._end()
 
     def _begin(self, waited: float) -> None:
-        from qtpy.QtOpenGLWidgets import QOpenGLWidget
-
         from ldm_viewer.fluency import Redraws
 
         self.report["first_frame_s"] = round(waited, 2)
-        canvas = self.window.centralWidget().findChild(QOpenGLWidget)
-        self.redraws = Redraws(canvas, lambda: self.session.state.time_fs)
+        self.redraws = Redraws(self.stage.canvas, lambda: self.session.state.time_fs)
         self.first = time.perf_counter(), self.session.state.ready
         self.pulse.start()
 
@@ -89,12 +85,9 @@ class _Watch:
         QTimer.singleShot(SETTLE_MS, self._shoot)
 
     def _shoot(self) -> None:
-        from qtpy.QtOpenGLWidgets import QOpenGLWidget
-
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
-        for canvas in self.viewer.window._qt_window.findChildren(QOpenGLWidget):
-            canvas.setUpdatesEnabled(True)  # held back between a frame's slicing and its drawing
+        self.stage.release_canvas()  # it may be held back between a frame's slicing and its drawing
         self.viewer.window.screenshot(str(part), flash=False, canvas_only=False)
         os.replace(part, self.path)
         self.viewer.close()

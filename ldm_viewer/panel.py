@@ -211,11 +211,15 @@ class MainPanel(Form):
         if not docked(self):
             self.session.changed.disconnect(self._on_changed, missing_ok=True)
             return
-        self._show(state)
+        self.stage.with_canvas(self._show_newest)
         if state.status is Status.FAILED and old.status is not Status.FAILED:
             show_error(f"the forecast ended: {state.message}")
         if state.obstacle and state.obstacle != old.obstacle:
             show_error(state.obstacle)
+
+    def _show_newest(self) -> None:
+        if docked(self):
+            self._show(self.session.state)
 
     def _restore(self) -> None:
         """Fields that the user has changed in vain show the state again."""

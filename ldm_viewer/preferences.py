@@ -19,7 +19,7 @@ class Preferences:
 
     device: str = "cpu"
     """Where emulators compute: cpu, or cuda where there is one"""
-    redraws: int = 25
+    redraws: int = 30
     """Views that may be drawn anew in a second; fewer leave more to the forecast"""
     threads: int = 0
     """Processor threads of the forecast; 0: all but one, four at most"""

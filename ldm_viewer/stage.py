@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
-from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QApplication, QDockWidget, QMainWindow, QWidget
 from vispy.scene.cameras import BaseCamera
 
 from ldm_viewer import forecaster
@@ -20,7 +20,7 @@ from ldm_viewer.turns import Turns
 from ldm_viewer.worker import background
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     import napari
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from ldm_viewer.frames import Series
     from ldm_viewer.state import State
 
-FRAME_S = 0.1  # at least between frames of a forecast: a process makes more than a window can draw
+FRAME_S = 0.09  # at least between frames of a forecast: a process makes more than a window can draw
+LAYER_LIST = "layer list"  # napari's name for the dock with the thumbnails
 CANVAS_MS = 2  # not 0: that would be an event, handled before the timers that wait
 
 _stages: weakref.WeakKeyDictionary[Any, Stage] = weakref.WeakKeyDictionary()
@@ -72,6 +73,8 @@ class Stage:
         self._atoms_key: Any = None
         self._moving = False
         self._next_frame = 0.0  # the earliest moment for it
+        self._held: list[QWidget] = []
+        self._with_canvas: list[Callable[[], None]] = []
         self._widgets: list[QWidget] = []
         session.changed.connect(self._show)
         viewer.dims.events.current_step.connect(self._on_slider)
@@ -79,7 +82,7 @@ class Stage:
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.canvas.grid.events.connect(lambda: QTimer.singleShot(0, self._drop_former_grids))
         self.turns = Turns()
-        self.turns.add(self._poll)
+        self.turns.add(self._poll, first=True)
         self.turns.add(self._read_ahead)
         self._reading: Future | None = None
         self._read: Series | None = None  # the truth that it is about
@@ -191,23 +194,47 @@ class Stage:
     def _hold_canvas(self) -> None:
         """Let the canvas paint in the next round of the event loop: slicing first, then drawing.
 
-        Together they would take 40 ms at a stretch, apart 25 at most.
+        Together they would take 50 ms at a stretch. What the slicing changes around the canvas is held as
+        well: every paint has Qt compose the whole window, so it pays to paint once.
         """
-        canvas = self._canvas()
-        if canvas is not None and canvas.updatesEnabled():
-            canvas.setUpdatesEnabled(False)
-            QTimer.singleShot(CANVAS_MS, lambda: isalive(canvas) and canvas.setUpdatesEnabled(True))
+        canvas = self.canvas
+        if canvas is None or self._held:
+            return
+        window = main_window(canvas)
+        lists = [dock.findChild(QAbstractItemView) for dock in window.findChildren(QDockWidget, LAYER_LIST)]
+        self._held = [window.centralWidget(), *filter(None, lists)]
+        for widget in self._held:
+            widget.setUpdatesEnabled(False)
+        QTimer.singleShot(CANVAS_MS, self.release_canvas)
+
+    def release_canvas(self) -> None:
+        """Paint now what is held back, and all that waits for it."""
+        held, self._held = self._held, []
+        waiting, self._with_canvas = self._with_canvas, []
+        for widget in held:
+            if isalive(widget):
+                widget.setUpdatesEnabled(True)
+        for call in waiting:
+            call()
+
+    def with_canvas(self, call: Callable[[], None]) -> None:
+        """Call when the canvas paints the newest frame: at once, unless it is held back."""
+        if self._held:
+            self._with_canvas.append(call)
+        else:
+            call()
 
     def _drop_former_grids(self) -> None:
         """For every shape of the grid there are new views; the former stay in the canvas, 1 MB each."""
-        canvas = self._canvas()
+        canvas = self.canvas
         central = getattr(getattr(canvas, "_vispy_canvas", None), "central_widget", None)
         for grid in [grid for grid in getattr(central, "_widgets", ()) if grid.parent is None]:
             left = [node for view in grid.children for node in view.scene.children]
             if all(isinstance(node, BaseCamera) for node in left):  # else a hidden layer waits there
                 central.remove_widget(grid)
 
-    def _canvas(self) -> QOpenGLWidget | None:
+    @property
+    def canvas(self) -> QOpenGLWidget | None:
         """What napari draws on, while a widget of ours is in its window."""
         shown = next((widget for widget in self._widgets if docked(widget)), None)
         return None if shown is None else main_window(shown).centralWidget().findChild(QOpenGLWidget)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from qtpy.QtCore import Qt, QTimer
 
-TURN_MS = 40
+TURN_MS = 33
 QUIET_TURNS = 8  # in a row with nothing to do: layout, first paints and their shaders are behind us
 
 
@@ -18,6 +18,7 @@ class Turns:
     """Calls its members one after the other, one per tick."""
 
     def __init__(self) -> None:
+        self._before: list[Callable[[], bool]] = []
         self._members: list[Callable[[], bool]] = []
         self._next = 0
         self._idle = 0  # turns in a row
@@ -37,9 +38,12 @@ class Turns:
         self._pause_ms = round(1000 / per_second)
         self._timer.setInterval(self._pause_ms)
 
-    def add(self, member: Callable[[], bool]) -> None:
-        """A member returns whether it had something to do; if not, the next one takes its turn."""
-        self._members.append(member)
+    def add(self, member: Callable[[], bool], first: bool = False) -> None:
+        """A member returns whether it had something to do; if not, the next one takes its turn.
+
+        Those that come `first` are asked at every turn before the others.
+        """
+        (self._before if first else self._members).append(member)
 
     def remove(self, member: Callable[[], bool]) -> None:
         """Forget a member."""
@@ -62,6 +66,8 @@ class Turns:
                 call()
 
     def _one_draws(self) -> bool:
+        if any(member() for member in self._before):
+            return True
         for _ in range(len(self._members)):
             member = self._members[self._next % len(self._members)]
             self._next += 1

@@ -59,7 +59,7 @@ class CurveDock(LiveDock):
                 self._on_theme()
         for name, curve in self.curves.items():
             curve.setData(*((shown[name].x, shown[name].y) if name in shown else ([], [])))
-        self.plot.getViewBox().updateAutoRange()  # else it follows the paint, and causes another one
+        self.plot.getViewBox().prepareForPaint()  # else it is part of the paint, and causes another one
         self.mark.setVisible(result.mark is not None)
         if result.mark is not None:
             self.mark.setValue(result.mark)

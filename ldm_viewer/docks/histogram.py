@@ -77,7 +77,7 @@ class HistogramDock(LiveDock):
         self._shown = result
         for name, values in (("truth", result.truth), ("forecast", result.forecast)):
             self._show_curve(self.curves[name], result.edges, values)
-        self.plot.getViewBox().updateAutoRange()  # else it follows the paint, and causes another one
+        self.plot.getViewBox().prepareForPaint()  # else it is part of the paint, and causes another one
         distance = result.distance
         self.distance.setText(_sentence(result, distance))
 
@@ -100,7 +100,7 @@ def _curve(name: str, color: str) -> pg.PlotCurveItem:
 
 def _sentence(result: Distributions, distance: float | None) -> str:
     if distance is not None:
-        return f"JSD of this frame: <b>{distance:.4f} nats</b>"
+        return f"JSD of this frame: {distance:.4f} nats"
     if result.truth is None and result.forecast is None:
         return "open a trajectory"
     return "no truth at this time" if result.truth is None else "no forecast at this time"
