@@ -188,14 +188,14 @@ class Recorder:
             self._before, self.frames = extended[-self.step :], self.frames + len(block)
 
     def _measure(self, frames: np.ndarray, before: np.ndarray) -> dict[str, np.ndarray]:
-        wave, ordered = modes(frames, self.cell), observables.in_order(frames)
+        wave = modes(frames, self.cell)
         block = frames.astype(np.float64)
         logarithm = np.log(block)
         space = (1, 2, 3)
         number = np.min_scalar_type(int(np.prod(self.grid)))  # the smallest that can count every voxel
         return {
-            "value_counts": observables.tally(ordered, self.bins.value).astype(number),
-            "log_counts": observables.tally(ordered, np.exp(self.bins.log)).astype(number),
+            "value_counts": observables.counts(frames, self.bins.value).astype(number),
+            "log_counts": observables.counts(logarithm, self.bins.log).astype(number),
             "log_moments": np.stack([logarithm.mean(space), (logarithm**2).mean(space)], axis=1),
             "moments": np.stack([block.mean(space), (block**2).mean(space)], axis=1),
             "change": ((block - before) ** 2).mean(space),
