@@ -102,7 +102,7 @@ def test_two_tasks_of_srun_train_to_the_losses_of_two_of_torchrun(tmp_path):
     name = WAVES.name
     expected = finished(begin(2, tmp_path / "torchrun", TINY[name]), tmp_path / "torchrun")
     slurm = {"NTASKS": 2, "NTASKS_PER_NODE": 2, "NNODES": 1, "NODELIST": "localhost", "JOB_NAME": "ldm"}
-    slurm |= {"STEP_NUM_TASKS": 2, "STEP_NUM_NODES": 1, "JOB_ID": os.getpid()}
+    slurm |= {"STEP_NUM_TASKS": 2, "STEP_NUM_NODES": 1, "JOB_ID": os.getpid(), "NODEID": 0}
     tasks, folder = [], tmp_path / "srun"
     for rank in range(2):
         about = {
@@ -116,7 +116,9 @@ def test_two_tasks_of_srun_train_to_the_losses_of_two_of_torchrun(tmp_path):
 @pytest.mark.slow
 def test_processes_killed_together_resume_together_and_alone(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    recipe = TINY[WAVES.name]
+    # more steps than are done before the kill
+    long = replace(TINY[WAVES.name].training, latent_steps=150, checkpoint_every=30)
+    recipe = replace(TINY[WAVES.name], training=long)
     expected = finished(begin(2, whole, recipe), whole)
     process = begin(2, killed, recipe)
     while process.poll() is None and not ((killed / "log.csv").exists() and len(losses_of(killed)) > 5):
