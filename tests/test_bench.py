@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from engine import observables
 from engine.reciprocal import modes, shells
-from training.bench import observe, run
+from training.bench import observe, run, timing
 from training.bench.registry import ROWS
 from training.bench.timing import Row, Side, Skip, measure
 
@@ -28,6 +29,23 @@ def test_both_sides_are_timed_per_unit_and_by_turns():
     assert calls == ["a", "b"] * 5  # once for nothing
     assert (result.work_s, result.rival_s, result.ratio) == pytest.approx((0.02, 0.5, 25))
     assert result.met and result.repeats == 4
+
+
+def test_the_limit_is_the_ratio_at_the_peak_of_arithmetic(monkeypatch):
+    monkeypatch.setattr(timing, "peak_flops", lambda: 4e9)
+    sides = Side(lambda: 0.5, timed=True, flops=1e9), Side(lambda: 1.0, timed=True)
+    result = measure(Row("x", "work", "rival", 3, lambda: sides, seconds=0))
+    assert (result.ratio, result.limit, result.met) == (2.0, 4.0, False)
+    assert timing.count_flops(torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.SiLU()), 3) == 2 * 3 * 5 * 7
+
+
+def test_a_row_that_fails_leaves_the_others_their_turn(monkeypatch, capsys):
+    fails = Row("a", "division", "nothing", 1, lambda: (Side(lambda: 1 / 0), None))
+    works = Row("b", "work", "", 1.0, lambda: (Side(lambda: 0.5, timed=True), None), seconds=0)
+    monkeypatch.setattr(run, "ROWS", (fails, works))
+    first, second = run.run()
+    assert first.skipped == "failed: ZeroDivisionError: division by zero" and second.met
+    assert "division by zero" in capsys.readouterr().out
 
 
 def test_what_cannot_be_measured_is_said_in_words(tmp_path, monkeypatch, capsys):

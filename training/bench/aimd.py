@@ -43,5 +43,6 @@ ROWS = (
         200,
         _aimd,
         seconds=20.0,
+        least=2,
     ),
 )

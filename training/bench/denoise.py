@@ -11,7 +11,7 @@ from engine.emulator import Emulator
 from engine.pooled_dynamics import PooledDynamics
 from engine.rollout import member_stream
 from engine.samples import shipped
-from training.bench.timing import Row, Side, Skip
+from training.bench.timing import Row, Side, Skip, count_flops
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
@@ -47,7 +47,13 @@ def diffusers_loop(
 def _ours(members: int) -> Side:
     emulator, condition = _paper(), torch.zeros(members, 32)
     streams = [member_stream(0, k) for k in range(members)]
-    return Side(lambda: emulator.advance(condition, streams), units=members)
+    return Side(lambda: emulator.advance(condition, streams), members, flops=_flops(emulator.model))
+
+
+def _flops(model: PooledDynamics) -> float:
+    """Of one latent: the shares of t and c in the first layer are not computed again at every step."""
+    first, latent = model.denoiser.first, model.recipe.autoencoder.latent
+    return len(model.sampler) * (count_flops(model.denoiser.rest) + 2 * first.out_features * latent)
 
 
 def _theirs() -> Side:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -15,7 +16,7 @@ from engine.recorder import Bins, Recorder
 from engine.rollout import member_stream
 from engine.samples import DEFAULT, sample_path, shipped
 from engine.trajectory import Trajectory
-from training.bench.timing import Row, Side
+from training.bench.timing import Row, Side, count_flops
 
 MEMBERS = 64
 
@@ -32,7 +33,8 @@ def frames(members: int) -> Side:
     emulator, _, latent = started()
     latents = latent.expand(members, *latent.shape[1:]).contiguous()
     streams = [member_stream(0, k) for k in range(members)]
-    return Side(lambda: emulator.decode(emulator.advance(latents, streams)), units=members)
+    flops = count_flops(emulator.model.denoiser, math.prod(latent.shape[2:]))
+    return Side(lambda: emulator.decode(emulator.advance(latents, streams)), members, flops=flops)
 
 
 def pooled(points: int) -> Dynamics:

@@ -17,6 +17,8 @@ from engine.provenance import code_version, describe_hardware
 from training.bench.registry import ROWS
 from training.bench.timing import Result, Row, measure
 
+MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}
+
 
 def run(only: tuple[str, ...] = (), out: Path | None = None) -> list[Result]:
     """Measure the rows named, or all; print each as it comes, then the table."""
@@ -60,26 +62,30 @@ def describe_machine() -> dict[str, str | float]:
 
 
 def table(results: list[Result]) -> Table:
-    """Work, rival, their times, ratio with quartiles, and bar, for a terminal."""
-    made = Table(caption="times are medians per unit of work; behind a ratio its quartiles over repeats")
+    """Work, rival, their times, ratio with quartiles, its limit, and bar, for a terminal."""
+    made = Table(
+        caption="times are medians per unit of work; behind a ratio its quartiles over repeats; "
+        "limit: the ratio at the pace of this machine's largest float32 products of matrices"
+    )
     made.add_column("row", no_wrap=True)
     for title in ("work", "against"):
         made.add_column(title)
-    for title in ("its time", "rival's", "ratio", "bar"):
+    for title in ("its time", "rival's", "ratio", "limit", "bar"):
         made.add_column(title, justify="right")
     for r in results:
         made.add_row(r.name, r.work, r.rival or "–", *_cells(r))
     return made
 
 
-def _cells(r: Result) -> tuple[str, str, str, str]:
+def _cells(r: Result) -> tuple[str, str, str, str, str]:
     if r.skipped:
-        return "–", "–", r.skipped, _bar(r)
-    mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}[r.met]
+        return "–", "–", r.skipped, "–", _bar(r)
+    bar = f"{_bar(r)} {MARKS[r.met]}"
     if r.ratio is None:
-        return duration(r.work_s), "–", "–", f"{_bar(r)} {mark}"
+        return duration(r.work_s), "–", "–", "–", bar
     ratio = f"{_digits(r.ratio)} × ({_digits(r.low)}–{_digits(r.high)})"
-    return duration(r.work_s), duration(r.rival_s), ratio, f"{_bar(r)} {mark}"
+    limit = f"{_digits(r.limit)} ×" if r.limit else "–"
+    return duration(r.work_s), duration(r.rival_s), ratio, limit, bar
 
 
 def _bar(r: Result) -> str:

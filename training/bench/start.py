@@ -43,7 +43,11 @@ def _window() -> tuple[Side, None]:
     def call() -> float:
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            subprocess.run([*command, "--out", str(Path(folder) / "w.png")], capture_output=True, check=True)
+            done = subprocess.run(
+                [*command, "--out", str(Path(folder) / "w.png")], capture_output=True, text=True
+            )
+            if done.returncode:
+                raise Skip(f"no frame was shown: {(done.stderr or done.stdout).strip()[-200:]}")
             return time.perf_counter() - start
 
     return Side(call, timed=True), None

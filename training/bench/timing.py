@@ -8,7 +8,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SECONDS = 6.0
 """Time that a row may take, once it is set up."""
@@ -26,6 +31,8 @@ class Side:
     units: float = 1.0
     timed: bool = False
     """Whether `call` returns its own seconds."""
+    flops: float = 0.0
+    """Float32 operations in products of matrices per unit, where these are most of the work; 0: not known."""
 
     def seconds(self) -> float:
         """Seconds per unit, of one call."""
@@ -71,6 +78,8 @@ class Result:
     """Quartiles of the ratio over repeats."""
     high: float | None = None
     repeats: int = 0
+    limit: float | None = None
+    """The ratio at the pace of the largest float32 products; None where operations are not known."""
     skipped: str = ""
 
     @property
@@ -82,12 +91,20 @@ class Result:
 
 
 def measure(row: Row) -> Result:
-    """Set a row up, run both sides once for nothing, then by turns until its time is over."""
-    about = (row.name, row.work, row.rival, row.bar)
+    """Set a row up, run both sides once for nothing, then by turns until its time is over.
+
+    A row that fails tells why, and leaves the others their turn.
+    """
+    about = Result(row.name, row.work, row.rival, row.bar)
     try:
-        sides = [side for side in row.make() if side is not None]
+        return _timed(row, about, [side for side in row.make() if side is not None])
     except Skip as reason:
-        return Result(*about, skipped=str(reason))
+        return replace(about, skipped=str(reason))
+    except Exception as error:
+        return replace(about, skipped=f"failed: {type(error).__name__}: {error}")
+
+
+def _timed(row: Row, about: Result, sides: list[Side]) -> Result:
     for side in sides:
         side.call()
     times, end = [], time.perf_counter() + row.seconds
@@ -95,7 +112,33 @@ def measure(row: Row) -> Result:
         times.append([side.seconds() for side in sides])
     work, *rival = (statistics.median(side) for side in zip(*times, strict=True))
     if not rival:
-        return Result(*about, work_s=work, repeats=len(times))
+        return replace(about, work_s=work, repeats=len(times))
     ratios = [theirs / ours for ours, theirs in times]
     low, ratio, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return Result(*about, work, rival[0], ratio, low, high, len(times))
+    limit = rival[0] * peak_flops() / sides[0].flops if sides[0].flops else None
+    return replace(
+        about,
+        work_s=work,
+        rival_s=rival[0],
+        ratio=ratio,
+        low=low,
+        high=high,
+        repeats=len(times),
+        limit=limit,
+    )
+
+
+@lru_cache(maxsize=1)
+def peak_flops(size: int = 2048) -> float:
+    """Float32 operations a second of the best of ten products of large matrices, on torch's threads."""
+    import torch
+
+    matrix = torch.randn(size, size)
+    return 2 * size**3 / min(Side(lambda: matrix @ matrix).seconds() for _ in range(10))
+
+
+def count_flops(layers: nn.Module, rows: int = 1) -> float:
+    """Operations of the products of `rows` vectors with the matrices of all linear layers in a module."""
+    from torch import nn
+
+    return 2.0 * rows * sum(x.weight.numel() for x in layers.modules() if isinstance(x, nn.Linear))
