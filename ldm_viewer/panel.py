@@ -211,7 +211,10 @@ class MainPanel(Form):
         if not docked(self):
             self.session.changed.disconnect(self._on_changed, missing_ok=True)
             return
-        self.stage.with_canvas(self._show_newest)
+        if state.ready > old.ready and state.status is old.status:
+            self.stage.with_canvas(self._show_newest)  # one painting for both
+        else:
+            self._show(state)
         if state.status is Status.FAILED and old.status is not Status.FAILED:
             show_error(f"the forecast ended: {state.message}")
         if state.obstacle and state.obstacle != old.obstacle:

@@ -22,7 +22,7 @@ BAND_ALPHA = 60  # of 255
 
 
 class CurveDock(LiveDock):
-    """A plot of the `Sheet` that `compute` returns; curves keep their name, and their place in the legend."""
+    """A plot of the `Sheet` that `compute` returns; a curve stays while its name is in it."""
 
     def __init__(self, napari_viewer: napari.Viewer, *controls: QWidget | None) -> None:
         super().__init__(napari_viewer)
@@ -57,8 +57,10 @@ class CurveDock(LiveDock):
             if name not in self.curves:
                 self.curves[name] = self._add(shown[name])
                 self._on_theme()
+        for name in set(self.curves) - set(shown):
+            self.plot.removeItem(self.curves.pop(name))
         for name, curve in self.curves.items():
-            curve.setData(*((shown[name].x, shown[name].y) if name in shown else ([], [])))
+            curve.setData(shown[name].x, shown[name].y)
         self.plot.getViewBox().prepareForPaint()  # else it is part of the paint, and causes another one
         self.mark.setVisible(result.mark is not None)
         if result.mark is not None:

@@ -16,9 +16,22 @@ LOOKS = 20  # at the cursor, a second
 NEAR = 40  # pixels from the cursor to the point of a curve that it is asked about
 
 
+class Axis(pg.AxisItem):
+    """Where it is logarithmic, it names 1, 2 and 5 of a decade: all nine would not fit."""
+
+    def logTickStrings(  # noqa: N802 (pyqtgraph's name)
+        self, values: list[float], scale: float, spacing: float
+    ) -> list[str]:
+        """Pyqtgraph's own, most of them left out."""
+        names = super().logTickStrings(values, scale, spacing)
+        return [
+            name if f"{10**value:e}"[0] in "125" else "" for name, value in zip(names, values, strict=True)
+        ]
+
+
 def plot(x: str, y: str) -> pg.PlotWidget:
     """A plot with labelled axes, a legend and no menu."""
-    widget = pg.PlotWidget(background=None)
+    widget = pg.PlotWidget(background=None, axisItems={"left": Axis("left")})
     label_axes(widget.getPlotItem(), x, y)
     widget.getAxis("left").setWidth(AXIS_WIDTH)  # an axis that fits itself lays out and paints the plot twice
     widget.getPlotItem().layout.setContentsMargins(0, 6, 6, 4)  # room for the last numbers of the axes

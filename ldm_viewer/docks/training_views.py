@@ -90,7 +90,9 @@ class TrainingCurves(CurveDock):
 
     def draw(self, result: Sheet) -> None:
         """Curves; only losses are logarithmic."""
-        self.plot.setLogMode(y=result.y_label == "loss")
+        logarithmic = result.y_label == "loss"
+        self.plot.setLogMode(y=logarithmic)
+        self.plot.getViewBox().setLimits(minYRange=1.0 if logarithmic else None)  # of a decade two are named
         super().draw(result)
 
 

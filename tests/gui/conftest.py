@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,33 +40,151 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=REASON))
 
 
+APPLICATION = "shared window"
+
+
+class Window:
+    """One window for the tests of a module: opening one takes seconds, beginning afresh in it does not."""
+
+    def __init__(self) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.viewer: object = None
+
+    def open(self, qtbot: object) -> SimpleNamespace:
+        """The window with panel and docks; its former test's things are gone."""
+        import napari
+        from napari.settings import get_settings
+
+        if self.viewer is None:
+            self._own_application()
+            self.patch.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda *_: None)
+            get_settings().reset()
+            self.viewer = napari.Viewer(show=True, show_welcome_screen=False)
+            qtbot.wait_exposed(self.viewer.window._qt_window, timeout=20_000)
+            self.desk = furnish(self.viewer, qtbot)
+            self.view = self.desk.stage.view()
+        else:
+            begin_afresh(self.desk, self.view)
+        return self.desk
+
+    def _own_application(self) -> None:
+        """As napari's own fixture does: the former one knows our commands already."""
+        from napari._app_model._app import NapariApplication, _napari_names
+
+        app = NapariApplication(APPLICATION)
+        app.injection_store.namespace = _napari_names
+        self.patch.setattr(NapariApplication, "get_app_model", lambda *_: app)
+
+    def close(self) -> None:
+        """Until the next test opens it again."""
+        import gc
+
+        from app_model import Application
+        from napari._qt._qapp_model.qactions import init_qactions
+        from napari._qt.qt_viewer import QtViewer
+        from napari.plugins import _initialize_plugins
+
+        viewer, self.viewer = self.viewer, None
+        if viewer is not None:
+            self.desk.stage.close()
+            self.patch.setattr(viewer.window._qt_window, "_save_current_window_settings", lambda: None)
+            viewer.close()
+            self.patch.undo()
+            del self.desk, viewer
+            gc.collect()
+            Application.destroy(APPLICATION)
+            _initialize_plugins.cache_clear()
+            init_qactions.cache_clear()
+            QtViewer._instances.clear()  # else the next module's first window would answer for ours
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[Window]:
+    kept = Window()
+    yield kept
+    kept.close()
+
+
 @pytest.fixture
-def desk(
-    make_napari_viewer_proxy: Callable,
-    qtbot: object,
-    monkeypatch: pytest.MonkeyPatch,
-    wave_file: Path,
-    tiny_emulator_folder: Path,
-) -> Iterator[SimpleNamespace]:
-    """A window with panel and docks, the wave as its sample and the tiny emulator as the shipped one."""
+def sample(
+    monkeypatch: pytest.MonkeyPatch, wave_file: Path, tiny_emulator_folder: Path, tmp_path: Path
+) -> None:
+    """The wave as sample, the tiny emulator as the shipped one; settings and runs in the test's folder."""
     from hands import own_runs
     from npe2 import PluginManager
 
     import ldm_viewer.panel
     import ldm_viewer.session
-    from ldm_viewer.stage import existing_stage
+    from ldm_viewer import preferences
 
     PluginManager.instance().discover()
     own_runs(monkeypatch, wave_file.parent / "home")
+    monkeypatch.setenv(preferences.FOLDER, str(tmp_path / "config"))
     monkeypatch.setattr(ldm_viewer.session, "shipped", lambda: {"tiny": tiny_emulator_folder})
     monkeypatch.setattr(ldm_viewer.panel, "SAMPLE_FILE", str(wave_file))
-    viewer = make_napari_viewer_proxy(show=True)
+
+
+@pytest.fixture
+def desk(window: Window, sample: None, qtbot: object) -> Iterator[SimpleNamespace]:
+    """The module's window with panel and docks, as if just opened."""
+    desk = window.open(qtbot)
+    yield desk
+    desk.session.stop()
+
+
+@pytest.fixture
+def fresh_desk(
+    window: Window, sample: None, request: pytest.FixtureRequest, qtbot: object
+) -> Iterator[SimpleNamespace]:
+    """The same in a window of its own, for tests that leave one unlike new."""
+    window.close()
+    desk = furnish(request.getfixturevalue("make_napari_viewer_proxy")(show=True), qtbot)
+    yield desk
+    desk.stage.close()
+
+
+def furnish(viewer: object, qtbot: object) -> SimpleNamespace:
+    """Open panel and docks."""
+    from ldm_viewer.stage import existing_stage
+
     _, panel = viewer.window.add_plugin_dock_widget("ldm_viewer", "Forecast", tabify=True)
     qtbot.waitUntil(lambda: "Slices" in docks(panel), timeout=20_000)
     qtbot.wait(200)
     stage = existing_stage(viewer)
-    yield SimpleNamespace(viewer=viewer, panel=panel, session=stage.session, stage=stage, docks=docks(panel))
-    stage.close()
+    return SimpleNamespace(viewer=viewer, panel=panel, session=stage.session, stage=stage, docks=docks(panel))
+
+
+def begin_afresh(desk: SimpleNamespace, view: dict) -> None:
+    """Bring session, layers and docks back to what a new window shows."""
+    from hands import show_dock
+    from napari.utils.notifications import notification_manager
+
+    import ldm_viewer.panel
+    import ldm_viewer.session
+    from engine.palette import FIELD_COLORMAP
+    from ldm_viewer.ledger import Ledger
+    from ldm_viewer.preferences import Preferences
+    from ldm_viewer.state import State
+
+    session, viewer = desk.session, desk.viewer
+    session.close()
+    session.ledger, session._folders = Ledger(), dict(ldm_viewer.session.shipped())
+    session._replace(**vars(State(emulators=tuple(session._folders))))
+    for layer in set(viewer.layers) - {*desk.stage.triptych._images(), *desk.stage.triptych.atoms}:
+        viewer.layers.remove(layer)
+    viewer.dims.ndisplay = 2
+    desk.stage.triptych.truth.colormap = FIELD_COLORMAP
+    viewer.layers.selection.active = desk.stage.triptych.forecast
+    session.choose_emulator("tiny")
+    session.open_trajectory(ldm_viewer.panel.SAMPLE_FILE)
+    desk.panel.apply(Preferences())
+    desk.stage.set_view(view)
+    viewer.reset_view()
+    for name, dock in desk.docks.items():
+        dock._say("")
+        if name in ("Histogram", "Slices"):
+            show_dock(desk, name)
+    notification_manager.records.clear()
 
 
 def docks(panel: object) -> dict[str, object]:

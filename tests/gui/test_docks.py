@@ -90,7 +90,9 @@ def test_relaxation_fills_in_and_drift_follows_the_slider(desk: SimpleNamespace,
     quiet(desk, qtbot)
     assert set(dock.curves) == {"forecast", "persistence", "linear"}
     dock.quantity.setCurrentText("electron count")
-    qtbot.waitUntil(lambda: "truth" in dock.curves and len(dock.curves["linear"].getData()[0] or ()) == 0)
+    qtbot.waitUntil(lambda: set(dock.curves) == {"truth", "forecast"}, timeout=5_000)
+    named = [label.text for _, label in dock.plot.getPlotItem().legend.items]
+    assert sorted(named) == ["forecast", "truth"], "what is gone is not in the legend"
     np.testing.assert_allclose(dock.curves["truth"].getData()[1], 0.05 * 64, rtol=1e-4)
 
 

@@ -148,9 +148,10 @@ def test_the_canvas_is_filmed_and_goes_back(
 ) -> None:
     viewer = desk.viewer
     before = (*viewer.camera.angles, viewer.dims.point[0])
+    former = dock.job
     dock.form.what.setCurrentText(CANVAS)
     press(qtbot, monkeypatch, dock, tmp_path / "canvas.mp4")
-    assert "a plane cannot turn" in notification_manager.records[-1].message and dock.job is None
+    assert "a plane cannot turn" in notification_manager.records[-1].message and dock.job is former
     dock.form.motion.setCurrentText("through time")
     dock.form.size.setCurrentText("custom")
     dock.form.wide.setValue(320)

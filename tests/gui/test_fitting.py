@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,12 +17,6 @@ from engine.trajectory import Trajectory, TrajectoryWriter
 from ldm_viewer import preferences
 from ldm_viewer.preferences import Preferences
 from ldm_viewer.state import Status
-
-
-@pytest.fixture(autouse=True)
-def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(preferences.FOLDER, str(tmp_path / "config"))
-    yield
 
 
 @pytest.fixture
@@ -137,8 +130,9 @@ def test_preferences_are_taken_over_and_kept(desk: SimpleNamespace, qtbot: objec
 
 
 def test_atoms_lie_over_every_view_and_move_with_time(
-    desk: SimpleNamespace, qtbot: object, atoms_file: Path
+    fresh_desk: SimpleNamespace, qtbot: object, atoms_file: Path
 ) -> None:
+    desk = fresh_desk
     desk.session.open_trajectory(atoms_file)
     click(qtbot, desk.panel.atoms)
     names = [layer.name for layer in desk.viewer.layers]

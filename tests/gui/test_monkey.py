@@ -195,7 +195,7 @@ class Monkey:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_a_monkey_breaks_nothing(
-    desk: SimpleNamespace,
+    fresh_desk: SimpleNamespace,
     qtbot: object,
     tmp_path: Path,
     tiny_emulator_folder: Path,
@@ -204,7 +204,7 @@ def test_a_monkey_breaks_nothing(
     monkeypatch.setenv(preferences.FOLDER, str(tmp_path / "config"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))  # of trainings
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkey = Monkey(desk, qtbot, _files(tmp_path), _emulators(tmp_path, tiny_emulator_folder))
+    monkey = Monkey(fresh_desk, qtbot, _files(tmp_path), _emulators(tmp_path, tiny_emulator_folder))
     actions, process, history, memory = monkey.actions(), psutil.Process(), [], {}
     notification_manager.records.clear()
     first = min(WARM_UP, ACTIONS // 2)

@@ -63,7 +63,9 @@ def user(
     folder = Path(os.environ.get("LDM_TOUR", tmp_path)).resolve() / request.node.name
     shutil.rmtree(folder, ignore_errors=True)  # else a dialog asks whether to replace the last tour's film
     notification_manager.records.clear()
-    yield User(viewer.window._qt_window, folder)
+    user = User(viewer.window._qt_window, folder)
+    yield user
+    vars(user).clear()  # pytest keeps the user, who must not keep the window
     stage = existing_stage(viewer)
     if stage is not None:
         stage.close()

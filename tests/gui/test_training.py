@@ -34,6 +34,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def desk(fresh_desk: SimpleNamespace) -> SimpleNamespace:
+    """A window of its own: a form that was filled in stays so."""
+    return fresh_desk
+
+
+@pytest.fixture
 def dock(home: Path, desk: SimpleNamespace, qtbot: object) -> Iterator[TrainingDock]:
     yield open_dock(desk, qtbot)
     for folder in known_runs():

@@ -16,7 +16,8 @@ from ldm_viewer.arrange import BELOW, SIDE
 from ldm_viewer.state import Status
 
 
-def test_opens_ready_with_sample_emulator_and_all_docks(desk: SimpleNamespace, wave_file: Path) -> None:
+def test_opens_ready_with_sample_emulator_and_all_docks(fresh_desk: SimpleNamespace, wave_file: Path) -> None:
+    desk = fresh_desk
     assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "difference"]
     assert desk.panel.data.value == wave_file and desk.panel.emulator.value == "tiny"
     assert desk.panel.run.enabled and desk.panel.run.text == "Forecast"
@@ -191,8 +192,9 @@ def test_contrast_and_colormap_are_shared(desk: SimpleNamespace) -> None:
 
 
 def test_closing_our_docks_ends_the_forecast_and_the_panel_can_come_back(
-    desk: SimpleNamespace, qtbot: object
+    fresh_desk: SimpleNamespace, qtbot: object
 ) -> None:
+    desk = fresh_desk
     desk.session.configure(frames=100_000)
     click(qtbot, desk.panel.run)
     qtbot.waitUntil(lambda: desk.session.state.ready > 1, timeout=10_000)
