@@ -223,7 +223,7 @@ def test_a_monkey_breaks_nothing(
         assert took < LONGEST_S, f"{action.__name__} took {took:.1f} s after {history[-6:]}"
         thrown = [r for r in notification_manager.records if isinstance(r, ErrorNotification)]
         assert not thrown, f"{thrown[0].exception!r} after {history[-6:]}"
-    desk.session.stop()
+    fresh_desk.session.stop()
     _end_trainings()
     memory[ACTIONS] = process.memory_info().rss
     told = {record.message for record in notification_manager.records}
@@ -233,7 +233,7 @@ def test_a_monkey_breaks_nothing(
         + ", ".join(f"{size / 2**20:.0f} MB at {number}" for number, size in memory.items())
     )
     assert memory[ACTIONS] - memory[first] < MOST_GROWTH
-    assert desk.viewer.screenshot(flash=False).std() > 1
+    assert fresh_desk.viewer.screenshot(flash=False).std() > 1
 
 
 def _end_trainings() -> None:
