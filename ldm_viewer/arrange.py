@@ -50,6 +50,31 @@ def open_docks(stage: Stage, panel: QWidget) -> None:
     QTimer.singleShot(0, lambda: _settle(stage, home, fresh))  # sizes hold only once the window is laid out
 
 
+def place_below(widget: QWidget, title: str, height: int) -> None:
+    """Move a widget's dock under the canvas, in front of what is there; where it stands there, leave it."""
+    home = _dock_of(widget)
+    window = None if home is None else home.window()
+    area = Qt.DockWidgetArea.BottomDockWidgetArea
+    if not isinstance(window, QMainWindow) or window.dockWidgetArea(home) == area:
+        return
+    there = [
+        dock
+        for dock in window.findChildren(QDockWidget)
+        if dock is not home and dock.isVisible() and window.dockWidgetArea(dock) == area
+    ]
+    home.setWindowTitle(title)
+    window.addDockWidget(area, home)
+    for dock in there[:1]:
+        window.tabifyDockWidget(dock, home)
+
+    def come_up() -> None:
+        if docked(widget):
+            home.raise_()
+            window.resizeDocks([home], [height], Qt.Orientation.Vertical)
+
+    QTimer.singleShot(0, come_up)  # tabs exist once the window is laid out
+
+
 def _enlarge(window: QMainWindow) -> None:
     """Grow a window that is too small for the docks, but not beyond the screen."""
     room = window.screen().availableGeometry()

@@ -270,6 +270,14 @@ def estimate(job: Job) -> tuple[Errand, tempfile.TemporaryDirectory]:
     return Errand("train", "--job", folder.name, "--estimate"), folder
 
 
+def describe_estimate(found: dict[str, float]) -> str:
+    """12 min for 1400 steps, 610 MiB."""
+    memory = f"{found['memory_mib']:.0f} MiB"
+    if found["device_memory_mib"]:
+        memory += f" + {found['device_memory_mib']:.0f} on the GPU"
+    return f"{duration(found['seconds'])} for {found['steps']} steps, {memory}"
+
+
 def duration(seconds: float) -> str:
     """40 s, 12 min, 3.4 h, 2.1 days."""
     for limit, unit, size in ((90, "s", 1), (5400, "min", 60), (172_800, "h", 3600)):

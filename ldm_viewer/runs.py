@@ -10,17 +10,45 @@ import torch
 
 from engine.rollout import rollout
 from ldm_viewer.frames import GrowingFrames, Series
+from ldm_viewer.state import Origin, Run, State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from engine.emulator import Emulator
+    from engine.rollout import Frame
     from engine.trajectory import Trajectory
-    from ldm_viewer.state import Origin, Run, State
 
 LARGEST_BUFFER = 4 * 2**30  # bytes of forecasts kept in memory
 
 
 class SessionError(ValueError):
     """A command that cannot be carried out now; the text says why and what would help."""
+
+
+def new_run(state: State, address: str, origin_fs: float, words: str, parent: Origin | None) -> Run:
+    """The next forecast as it is set up, with room for its frames; `address` is its emulator's."""
+    emulator, adapted, setup = state.emulator, state.adapted, state.setup
+    film = empty_film(adapted.grid, max(1, setup.frames // setup.stride), setup.members)
+    number, step_fs = state.run + 1, emulator.dt_fs * setup.stride
+    label = f"run {number}: {state.chosen}, seed {setup.seed}, {words}"
+    origin = Origin(address, setup, parent)
+    return Run(number, film, origin_fs + step_fs, step_fs, adapted.cell, origin, emulator, label)
+
+
+def frames_of(
+    run: Run, make_rollout: Callable[..., Iterator[Frame]], make_first: Callable[[], torch.Tensor]
+) -> Iterator[Frame]:
+    """Its frames one after the other, from the first state; for the worker's thread."""
+    setup = run.setup
+    return make_rollout(
+        run.maker,
+        make_first(),
+        len(run.film) * setup.stride,
+        members=setup.members,
+        seed=setup.seed,
+        decode_every=setup.stride,
+    )
 
 
 def empty_film(grid: tuple[int, int, int], frames: int, members: int) -> GrowingFrames:

@@ -11,6 +11,7 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,17 @@ from ldm_viewer.frames import Series
 from ldm_viewer.ledger import Ledger
 from ldm_viewer.preferences import Preferences
 from ldm_viewer.reader import open_any
-from ldm_viewer.runs import SessionError, empty_film, forked_state, replayed, shown, truth_beside, with_room
-from ldm_viewer.state import Beside, Origin, Run, State, Status
+from ldm_viewer.runs import (
+    SessionError,
+    forked_state,
+    frames_of,
+    new_run,
+    replayed,
+    shown,
+    truth_beside,
+    with_room,
+)
+from ldm_viewer.state import Beside, Origin, State, Status
 from ldm_viewer.worker import ForecastWorker
 
 if TYPE_CHECKING:
@@ -201,32 +211,17 @@ class Session:
         parent: Origin | None,
         paused: bool = False,
     ) -> None:
-        emulator, adapted, setup = self.state.emulator, self.state.adapted, self.state.setup
-        film = empty_film(adapted.grid, max(1, setup.frames // setup.stride), setup.members)
+        run = new_run(self.state, self.emulator_address(), origin_fs, words, parent)
+        frames = partial(frames_of, run, self._make_rollout, make_first)
         self._retire()
-
-        def make_frames() -> Iterator[Frame]:
-            return self._make_rollout(
-                emulator,
-                make_first(),
-                len(film) * setup.stride,
-                members=setup.members,
-                seed=setup.seed,
-                decode_every=setup.stride,
-            )
-
-        number, step_fs = self.state.run + 1, emulator.dt_fs * setup.stride
-        label = f"run {number}: {self.state.chosen}, seed {setup.seed}, {words}"
-        origin = Origin(self.emulator_address(), setup, parent)
-        run = Run(number, film, origin_fs + step_fs, step_fs, adapted.cell, origin, emulator, label)
-        self._worker = ForecastWorker(number, make_frames, film, paused=paused, threads=self.threads)
+        self._worker = ForecastWorker(run.number, frames, run.film, paused=paused, threads=self.threads)
         gc.collect()  # of closed docks nothing may be frozen: it would stay for good
         gc.freeze()  # else every full collection walks all objects of the window, and stops it meanwhile
         self._replace(
             **self._no_forecast(Status.PAUSED if paused else Status.RUNNING)
-            | {"runs": (*with_room(self.state.runs, film), run)}
+            | {"runs": (*with_room(self.state.runs, run.film), run)}
             | shown(self.state, run),
-            run=number,
+            run=run.number,
             time_fs=origin_fs,
             follow=True,
         )

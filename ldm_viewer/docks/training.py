@@ -9,16 +9,14 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
-    QDockWidget,
     QHBoxLayout,
-    QMainWindow,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -27,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from engine.jobs import Job
+from ldm_viewer.arrange import place_below
 from ldm_viewer.asking import SeriesDialog, ask
 from ldm_viewer.docks.parts import TextLine, row
 from ldm_viewer.docks.training_form import TrainingForm
@@ -35,7 +34,7 @@ from ldm_viewer.jobs import (
     Errand,
     Sight,
     Standing,
-    duration,
+    describe_estimate,
     estimate,
     known_runs,
     last_words,
@@ -86,7 +85,7 @@ class TrainingDock(QWidget):
         self._timer.timeout.connect(self._look)
         self._timer.start(LOOK_MS)
         self.stage.attend(self)
-        QTimer.singleShot(0, self._place)
+        QTimer.singleShot(0, lambda: isalive(self) and place_below(self, "Training", HEIGHT))
 
     # ---------------------------------------------------------------------------------------------- widgets
 
@@ -140,33 +139,6 @@ class TrainingDock(QWidget):
         self.use.clicked.connect(lambda: self._try(self._use))
         self.runs.activated.connect(lambda index: self.show_run(Path(self.runs.itemData(index))))
         self.session.changed.connect(self._on_session)
-
-    def _place(self) -> None:
-        """Plots want width: under the canvas, in front of what is there already."""
-        dock = self.parent()
-        while isalive(self) and dock is not None and not isinstance(dock, QDockWidget):
-            dock = dock.parent()
-        window = dock.window() if isinstance(dock, QDockWidget) else None
-        if not isinstance(window, QMainWindow):
-            return
-        area = Qt.DockWidgetArea.BottomDockWidgetArea
-        if window.dockWidgetArea(dock) == area:
-            return  # where the panel has put it
-        there = [
-            other
-            for other in window.findChildren(QDockWidget)
-            if other is not dock and other.isVisible() and window.dockWidgetArea(other) == area
-        ]
-        dock.setWindowTitle("Training")
-        window.addDockWidget(area, dock)
-        for other in there[:1]:
-            window.tabifyDockWidget(other, dock)
-        QTimer.singleShot(0, lambda: self._come_up(dock, window))  # tabs exist once the window is laid out
-
-    def _come_up(self, dock: QDockWidget, window: QMainWindow) -> None:
-        if docked(self):
-            dock.raise_()
-            window.resizeDocks([dock], [HEIGHT], Qt.Orientation.Vertical)
 
     # --------------------------------------------------------------------------------------------- commands
 
@@ -325,14 +297,6 @@ class TrainingDock(QWidget):
         except ValueError as error:
             show_error(f"no estimate: {error}")
         self._end_errand(words)
-
-
-def describe_estimate(found: dict[str, Any]) -> str:
-    """12 min for 1400 steps, 610 MiB."""
-    memory = f"{found['memory_mib']:.0f} MiB"
-    if found["device_memory_mib"]:
-        memory += f" + {found['device_memory_mib']:.0f} on the GPU"
-    return f"{duration(found['seconds'])} for {found['steps']} steps, {memory}"
 
 
 def _button(text: str, tip: str) -> QPushButton:
