@@ -6,6 +6,7 @@ Such a filter commutes with translations, rotations and reflections, and means t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -49,16 +50,29 @@ class RadialFilter(nn.Module):
         return both.movedim(-1, 2).flatten(1, 2)
 
     def kernels(self, hats: Tensor) -> Tensor:
-        """One kernel plus i times the other, (C, nx, ny, nz); kept where no gradient is wanted."""
-        key = (self.weight._version, hats.data_ptr())
-        if not torch.is_grad_enabled() and self._kept and self._kept[0] == key:
-            return self._kept[1]
-        weight = self.weight.transpose(0, 1).flatten(0, 1)
-        one, other = (weight @ hats.flatten(1)).view(2, -1, *hats.shape[1:])
-        made = torch.complex(one, other)
-        if not torch.is_grad_enabled():
-            self._kept = key, made
-        return made
+        """One kernel plus i times the other, (C, nx, ny, nz)."""
+
+        def make() -> Tensor:
+            weight = self.weight.transpose(0, 1).flatten(0, 1)
+            one, other = (weight @ hats.flatten(1)).view(2, -1, *hats.shape[1:])
+            return torch.complex(one, other)
+
+        return self._once(hats, make)
+
+    def factors(self, shares: Tensor) -> Tensor:
+        """Both kernels at waves that the knots have `shares` (n, knots) in, (n, 2, C)."""
+        return self._once(
+            shares, lambda: (shares @ self.weight.permute(2, 1, 0).flatten(1)).unflatten(1, (2, -1))
+        )
+
+    def _once(self, waves: Tensor, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` returns, kept where no gradient is wanted until the weights or the waves are others."""
+        if torch.is_grad_enabled():
+            return make()
+        key = (self.weight._version, waves.data_ptr())
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, make()
+        return self._kept[1]
 
 
 class Closure(nn.Module):

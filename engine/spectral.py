@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from engine.gated import LARGEST, Basis, Gated, right_angled
+from engine.gated import LARGEST, Basis, Gated, gated, right_angled
 from engine.layers import quick_bfloat16
 from engine.normalise import LogNormal
 from engine.radial import Closure, RadialFilter, hat_functions
@@ -139,6 +139,11 @@ class SpectralBlock(nn.Module):
         inner = (value * nn.functional.silu(gate)).flatten(2)
         return torch.baddbmm(x.flatten(2), self.out.weight.expand(len(x), -1, -1), inner).view_as(x)
 
+    def matrices(self, basis: Basis) -> tuple[Tensor, ...]:
+        """Kernels, U, c and V as `Gated` takes them."""
+        mix = self.mix.weight.unflatten(1, (-1, 2)).transpose(1, 2).flatten(1)
+        return self.filter.factors(basis.shares), mix, self.mix.bias, self.out.weight
+
 
 def pointwise(layer: nn.Linear, x: Tensor) -> Tensor:
     """A linear layer over channels, (B, C, …) → (B, C', …)."""
@@ -176,10 +181,12 @@ class SpectralNet(nn.Module):
         """
         half = torch.is_autocast_enabled(x.device.type) and quick_bfloat16(x.device)
         with torch.autocast(x.device.type, enabled=False):
-            grid = tuple(x.shape[2:])
-            if (torch.is_grad_enabled() or half) and (basis := self._basis(grid)) is not None:
-                return self._learning(x.float(), basis, half)
-            hats, hidden = self.hats(tuple(x.shape[2:])), pointwise(self.first, x.float())
+            x, basis = x.float(), self._basis(tuple(x.shape[2:]))
+            if basis is not None and (torch.is_grad_enabled() or half):
+                return self._learning(x, basis, half)
+            if basis is not None and x.device.type == "cpu":
+                return torch.cat([self._one(state, basis) for state in x.split(1)])
+            hats, hidden = self.hats(tuple(x.shape[2:])), pointwise(self.first, x)
             for block in self.blocks:
                 hidden = block(hidden, hats)
             return pointwise(self.last, hidden)
@@ -197,8 +204,13 @@ class SpectralNet(nn.Module):
         """The same, quicker where there are gradients; `half`: products in bfloat16."""
         hidden = self.first(x.movedim(1, -1).flatten(0, 3))
         for block in self.blocks:
-            weight, mix = block.filter.weight, block.mix.weight
-            kernels = (basis.shares @ weight.permute(2, 1, 0).flatten(1)).view(-1, 2, len(weight))
-            mix = mix.unflatten(1, (-1, 2)).transpose(1, 2).flatten(1)
-            hidden = Gated.apply(hidden, kernels, mix, block.mix.bias, block.out.weight, basis, half)
+            hidden = Gated.apply(hidden, *block.matrices(basis), basis, half)
         return self.last(hidden).view(len(x), *basis.grid, -1).movedim(-1, 1)
+
+    def _one(self, x: Tensor, basis: Basis) -> Tensor:
+        """The same for one state (1, inputs, …), quicker on a processor where there are none."""
+        hidden = self.first(x[0].flatten(1).T)
+        wide = hidden.new_empty(2, len(hidden), 2 * hidden.shape[1])
+        for block in self.blocks:
+            hidden = gated(hidden, *block.matrices(basis), basis, wide)
+        return self.last(hidden).T.reshape(1, -1, *basis.grid)

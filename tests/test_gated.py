@@ -42,15 +42,27 @@ def test_waves_and_points_are_inverse():
     assert torch.allclose(basis.to_points(basis.to_waves(field)), field, atol=1e-5)
 
 
-def test_with_gradients_the_network_is_the_same(monkeypatch):
+def test_with_gradients_and_without_the_network_is_that_of_plane_waves(monkeypatch):
     x = torch.randn(3, 2, *GRID)
     out, gradients = learning(net(), x)
     with torch.no_grad():
-        assert torch.allclose(net()(x), out, rtol=1e-4, atol=1e-5)
+        alone = net()(x)
     monkeypatch.setattr("engine.spectral.LARGEST", 0)
-    _, expected = learning(net(), x)
+    planes, expected = learning(net(), x)
+    for made in (out, alone):
+        assert torch.allclose(made, planes, rtol=1e-4, atol=1e-5)
     for mine, theirs in zip(gradients, expected, strict=True):
         assert (mine - theirs).norm() < 1e-5 * theirs.norm()
+
+
+def test_kept_kernels_follow_the_weights():
+    network, x = net(), torch.randn(1, 2, *GRID)
+    with torch.no_grad():
+        before = network(x)
+        for block in network.blocks:
+            block.filter.weight *= 2
+        kept = network(x)
+    assert not torch.allclose(kept, before) and torch.allclose(kept, learning(network, x)[0], atol=1e-5)
 
 
 def test_its_gradients_are_those_of_finite_differences():
