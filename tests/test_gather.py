@@ -12,7 +12,7 @@ from waves import CELL, wave
 
 from engine.formats import Volume, write_volume
 from engine.series import find_series
-from engine.trajectory import Trajectory, TrajectoryError
+from engine.trajectory import Trajectory, TrajectoryError, TrajectoryWriter
 from ldm_viewer import preferences
 from ldm_viewer.frames import FileFrames, RepeatedFrames, Series
 from ldm_viewer.gather import Gathering, Order, free_name
@@ -93,10 +93,13 @@ def test_files_are_read_when_asked_for(folder: Path) -> None:
         frames[3]
 
 
-def test_a_layer_saved_reads_back_with_cell_and_atoms(folder: Path, tmp_path: Path) -> None:
-    source = folder.with_name("run.h5")
-    ended(Gathering(Order(tuple(map(str, series_of([folder]))), str(source), dt_fs=2.0)))
-    trajectory = Trajectory(source)
+def test_a_layer_saved_reads_back_with_cell_and_atoms(tmp_path: Path) -> None:
+    with TrajectoryWriter(
+        tmp_path / "run.h5", grid=(8, 8, 8), cell=CELL, species=[4], dtype="float32"
+    ) as out:
+        for time_fs in 2.0 * np.arange(5):
+            out.append(wave(time_fs), time_fs=time_fs, positions=np.array([[0.0, 0.1 * time_fs, 0.0]]))
+    trajectory = Trajectory(tmp_path / "run.h5")
     described = image(Series.of(trajectory), "truth", (0, 1), metadata={"trajectory": trajectory})
     data = described.pop("data")
     (path,) = write_trajectory(str(tmp_path / "saved.h5"), data, described)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import engine.trainer
 from engine.autoencoder import PooledConfig
 from engine.dataset import Dataset, split
 from engine.diffusion import DiffusionConfig
@@ -76,6 +78,28 @@ def ldm_train(data, folder):
     )
 
 
+def same_training(one, other):
+    assert losses_of(one) == losses_of(other)
+    weights = Emulator.load(other).model.state_dict()
+    for name, weight in Emulator.load(one).model.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
+
+
+def test_what_a_run_leaves_at_any_moment_resumes_to_the_same_losses(trajectory, tmp_path, monkeypatch):
+    """The folder as a killed process would leave it, copied after some of the steps of both stages."""
+    monkeypatch.setattr(engine.trainer, "SAFE_S", 0.0)  # a state after every step
+    whole, left = tmp_path / "whole", []
+    for event in train(TINY, trajectory, whole, device="cpu"):
+        if isinstance(event, Progress) and event.step in (3, 11, 14, 22):
+            left.append(shutil.copytree(whole, tmp_path / f"{event.step}"))
+    assert len(left) == 4
+    for folder in left:
+        assert len(losses_of(folder)) < len(losses_of(whole))
+        list(train(TINY, trajectory, folder, device="cpu"))
+        same_training(folder, whole)
+
+
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_resumes_to_the_same_losses(wave_file, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     uninterrupted = ldm_train(wave_file, whole)
@@ -86,9 +110,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_losses(wave_file, tmp_pa
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert ldm_train(wave_file, killed).wait() == uninterrupted.wait() == 0
-    assert losses_of(killed) == losses_of(whole)
-    for name, weight in Emulator.load(whole).model.state_dict().items():
-        assert torch.equal(weight, Emulator.load(killed).model.state_dict()[name]), name
+    same_training(killed, whole)
 
 
 def test_cancelling_keeps_the_best_so_far_and_resumes(trajectory, tmp_path):

@@ -95,6 +95,6 @@ ROWS = (
         lambda: (frames(MEMBERS), frames(1)),
     ),
     *DECODERS,
-    Row("encode-48", "encode 48³, `paper`'s encoder", "eager, float32, contiguous", 2, _encode),
+    Row("encode-48", "encode 48³, `paper`'s encoder", "eager, float32, contiguous", None, _encode),
     Row("observables-live", "all a plot needs of a frame, 48³", "decoding it (`paper`)", 1, _observed),
 )
