@@ -70,13 +70,17 @@ def _save(job: Job) -> None:
 
 
 def planned(job: Job, trajectory: Trajectory, asked: Control) -> Recipe:
-    """The recipe with the steps that the budget allows; minutes are counted from now."""
+    """The recipe with the steps that the budget allows; minutes are counted from now.
+
+    On a busy machine the timing may take most of them: half are for training all the same.
+    """
     if job.minutes is None:
         return job.recipe if job.steps is None else with_steps(job.recipe, job.steps)
     seconds, begun = 60 * job.minutes, asked.clock()
     short = min(max(MEASURED * seconds, SHORTEST_S), LONGEST_S)
     estimate = measure(job.recipe, trajectory, job.device, short, job.folder)
-    return processes.agree(within(job.recipe, estimate, seconds - (asked.clock() - begun)))
+    left = max(seconds - (asked.clock() - begun), seconds / 2)
+    return processes.agree(within(job.recipe, estimate, left))
 
 
 def estimate(job: Job) -> None:
