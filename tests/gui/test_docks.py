@@ -101,7 +101,7 @@ def test_surfaces_follow_slider_mouse_and_choice(
 ) -> None:
     forecast(desk, qtbot)
     dock = show_dock(desk, "Isosurface")
-    qtbot.waitUntil(lambda: dock.sheet() is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: dock.sheet() is not None, timeout=120_000)  # a process comes up
 
     def changed(act: Callable[[], None]) -> None:
         before = dock.sheet()

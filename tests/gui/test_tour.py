@@ -41,6 +41,7 @@ TUTORIAL = {  # step → picture of the README
     "talk.mp4": "talk",
 }
 COLORS = 256  # of those: a fifth of the bytes, and no colour off by more than a shade
+FEW_STEPS = 100  # fewer than these a busy machine may make in two minutes; they teach the first lead only
 BLANK = 15.0  # standard deviation of values; a window without its contents has less
 
 
@@ -140,7 +141,9 @@ def test_train(user: User, tmp_path: Path) -> None:
             assert dock.sight.standing is Standing.FINISHED, dock.sight
             assert dock.sight.folder.name in user.panel.emulator.choices
             preview = dock.preview._shown
-            assert (preview.forecast[:2] < preview.persistence[:2]).all(), "better than that nothing moves"
+            leads = 2 if dock.sight.status.step >= FEW_STEPS else 1
+            better = preview.forecast[:leads] < preview.persistence[:leads]
+            assert better.all(), "than the forecast that nothing moves"
         elif step == "forecast":
             assert state.chosen == "chgcar-spectral" and state.ready == 8
             truth, forecast = state.pair()
