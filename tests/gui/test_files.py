@@ -82,15 +82,6 @@ def test_a_slanted_cell_is_shown_in_place(desk: SimpleNamespace, tmp_path: Path)
     assert desk.viewer.screenshot(flash=False)[..., :3].std() > 5
 
 
-def test_layers_deleted_by_the_user_come_back_with_the_next_file(
-    fresh_desk: SimpleNamespace, tmp_path: Path
-) -> None:
-    desk = fresh_desk
-    desk.viewer.layers.remove("forecast")
-    desk.session.open_trajectory(write_wave(tmp_path / "again.h5"))
-    assert {"truth", "forecast"} <= {layer.name for layer in desk.viewer.layers}
-
-
 def test_a_single_density_stands_beside_the_pair(desk: SimpleNamespace, tmp_path: Path) -> None:
     from engine.formats import Volume, write_volume
 

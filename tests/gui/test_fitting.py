@@ -6,29 +6,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 from hands import click, drop, forecast, quiet, show_dock
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from waves import CELL, wave
 
 from engine.formats import Volume, write_volume
-from engine.trajectory import Trajectory, TrajectoryWriter
+from engine.trajectory import Trajectory
 from ldm_viewer import preferences
 from ldm_viewer.preferences import Preferences
 from ldm_viewer.state import Status
-
-
-@pytest.fixture
-def atoms_file(tmp_path: Path) -> Path:
-    """The wave with two atoms that move, twelve frames."""
-    with TrajectoryWriter(
-        tmp_path / "atoms.h5", grid=(8, 8, 8), cell=CELL, species=[1], dtype="float32"
-    ) as writer:
-        for index in range(12):
-            position = np.array([[-0.5 + 0.1 * index, 1.0, 2.0]])
-            writer.append(wave(2.0 * index), time_fs=2.0 * index, positions=position)
-    return tmp_path / "atoms.h5"
 
 
 def command(name: str) -> None:
@@ -127,31 +114,6 @@ def test_preferences_are_taken_over_and_kept(desk: SimpleNamespace, qtbot: objec
     qtbot.mouseClick(dialog.buttons.button(dialog.buttons.StandardButton.Ok), Qt.MouseButton.LeftButton)
     assert not dialog.isVisible() and preferences.load() == Preferences("cpu", 10, 3)
     assert desk.session.threads == 3 and desk.stage.turns._timer.interval() == 100
-
-
-def test_atoms_lie_over_every_view_and_move_with_time(
-    fresh_desk: SimpleNamespace, qtbot: object, atoms_file: Path
-) -> None:
-    desk = fresh_desk
-    desk.session.open_trajectory(atoms_file)
-    click(qtbot, desk.panel.atoms)
-    names = [layer.name for layer in desk.viewer.layers]
-    assert names[::2] == ["truth", "forecast", "difference"] and desk.viewer.canvas.grid.stride == 2
-    over = desk.viewer.layers["atoms, truth"]
-    assert over.visible and not desk.viewer.layers["atoms, forecast"].visible
-    desk.session.look_at(0.0)
-    np.testing.assert_allclose(over.data, [[2.0, 1.0, 3.5]], atol=1e-6)
-    desk.session.look_at(10.0)
-    np.testing.assert_allclose(over.data, [[2.0, 1.0, 0.0]], atol=1e-6)
-    forecast(desk, qtbot, frames=2)
-    assert desk.viewer.layers["atoms, forecast"].visible
-    click(qtbot, desk.panel.atoms)
-    assert not any(layer.visible for layer in desk.stage.triptych.atoms)
-    assert not desk.viewer.layers["truth"].bounding_box.visible
-    desk.panel.cells.value = 2
-    click(qtbot, desk.panel.atoms)
-    assert len(over.data) == 8 and desk.viewer.layers["truth"].data.shape[1:] == (16, 16, 16)
-    assert desk.viewer.screenshot(flash=False)[..., :3].std() > 5
 
 
 def test_a_difference_shows_both_signs_in_three_dimensions(desk: SimpleNamespace, qtbot: object) -> None:

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -20,6 +20,7 @@ from hands import own_runs
 from napari.utils.notifications import ErrorNotification, notification_manager
 from PIL import Image
 from tour import FRAMES, JUDGES, MINUTES, OWN, SIZE, User, explore, own_files, talk, train
+from windows import Window
 
 from engine.jobs import holder
 from engine.samples import sample_path
@@ -47,7 +48,7 @@ BLANK = 15.0  # standard deviation of values; a window without its contents has 
 
 @pytest.fixture
 def user(
-    make_napari_viewer: Callable,
+    window: Window,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     request: pytest.FixtureRequest,
@@ -59,7 +60,8 @@ def user(
 
     own_runs(monkeypatch, tmp_path / "home")
     PluginManager.instance().discover()
-    viewer = make_napari_viewer(show=True)
+    window.close()  # the one that other tests share
+    viewer = request.getfixturevalue("make_napari_viewer")(show=True)
     viewer.window.resize(*SIZE)
     folder = Path(os.environ.get("LDM_TOUR", tmp_path)).resolve() / request.node.name
     shutil.rmtree(folder, ignore_errors=True)  # else a dialog asks whether to replace the last tour's film

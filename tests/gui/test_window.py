@@ -12,18 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget
 from waves import wave, write_wave
 
-from ldm_viewer.arrange import BELOW, SIDE
 from ldm_viewer.state import Status
-
-
-def test_opens_ready_with_sample_emulator_and_all_docks(fresh_desk: SimpleNamespace, wave_file: Path) -> None:
-    desk = fresh_desk
-    assert [layer.name for layer in desk.viewer.layers] == ["truth", "forecast", "difference"]
-    assert desk.panel.data.value == wave_file and desk.panel.emulator.value == "tiny"
-    assert desk.panel.run.enabled and desk.panel.run.text == "Forecast"
-    assert set(desk.docks) == {*SIDE, *BELOW} - {"Training"}
-    assert desk.docks["Slices"].seen and desk.docks["Histogram"].seen
-    assert desk.viewer.canvas.grid.enabled and tuple(desk.viewer.canvas.grid.shape) == (1, 1)
 
 
 def test_axes_are_in_femtoseconds_and_angstrom(desk: SimpleNamespace) -> None:
@@ -189,24 +178,3 @@ def test_contrast_and_colormap_are_shared(desk: SimpleNamespace) -> None:
     truth.contrast_limits = (0.03, 0.06)
     truth.colormap = "magma"
     assert tuple(made.contrast_limits) == (0.03, 0.06) and made.colormap.name == "magma"
-
-
-def test_closing_our_docks_ends_the_forecast_and_the_panel_can_come_back(
-    fresh_desk: SimpleNamespace, qtbot: object
-) -> None:
-    desk = fresh_desk
-    desk.session.configure(frames=100_000)
-    click(qtbot, desk.panel.run)
-    qtbot.waitUntil(lambda: desk.session.state.ready > 1, timeout=10_000)
-    worker = desk.session._worker
-    window = desk.panel.window()
-    for dock in window.findChildren(QDockWidget):
-        if "ldm_viewer" in dock.objectName():
-            dock.destroyOnClose()  # what napari's cross does
-    qtbot.waitUntil(lambda: not worker.is_alive(), timeout=5_000)
-    assert desk.session.state.status is Status.STOPPED
-    _, panel = desk.viewer.window.add_plugin_dock_widget("ldm_viewer", "Forecast", tabify=True)
-    panel.session.configure(frames=2)
-    click(qtbot, panel.run)
-    qtbot.waitUntil(lambda: panel.session.state.status is Status.FINISHED, timeout=10_000)
-    assert panel.session is desk.session and len(desk.viewer.layers) == 3
