@@ -63,7 +63,7 @@ class _Watch:
     def _begin(self, waited: float) -> None:
         from ldm_viewer.fluency import Redraws
 
-        self.report["first_frame_s"] = round(waited, 2)
+        self.report |= {"first_frame_s": round(waited, 2), "first_frame_at": time.time()}
         self.redraws = Redraws(self.stage.canvas, lambda: self.session.state.time_fs)
         self.first = time.perf_counter(), self.session.state.ready
         self.pulse.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -42,18 +43,18 @@ def _window() -> tuple[Side, None]:
 
     def call() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
+            start = time.time()
             done = subprocess.run(
                 [*command, "--out", str(Path(folder) / "w.png")], capture_output=True, text=True
             )
             if done.returncode:
                 raise Skip(f"no frame was shown: {(done.stderr or done.stdout).strip()[-200:]}")
-            return time.perf_counter() - start
+            return json.loads(done.stdout.splitlines()[-1])["first_frame_at"] - start
 
     return Side(call, timed=True), None
 
 
 ROWS = (
     Row("import", "import engine and its files, without torch", "", 0.3, _import, seconds=3.0),
-    Row("first-frame", "start, window, a frame on screen, its picture, end", "", 6, _window, seconds=1.0),
+    Row("first-frame", "start, window, a frame on screen", "", 6, _window, seconds=1.0),
 )
