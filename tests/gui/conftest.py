@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=REASON))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def window(qapp: object) -> Iterator[Window]:
     kept = Window()
     yield kept
@@ -73,7 +73,7 @@ def sample(
 
 @pytest.fixture
 def desk(window: Window, sample: None, qtbot: object) -> Iterator[SimpleNamespace]:
-    """The shared window with panel and docks, as if just opened."""
+    """The module's window with panel and docks, as if just opened."""
     desk = window.open(qtbot)
     yield desk
     desk.session.stop()

@@ -1,4 +1,4 @@
-"""What leaves a window unlike new, each in a window of its own; the other tests share one."""
+"""What leaves a window unlike new, each in a window of its own; those of other modules share one."""
 
 from __future__ import annotations
 

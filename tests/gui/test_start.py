@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest
 from waves import write_wave
-from windows import Window
 
 from ldm_viewer.arrange import BELOW, SIDE
 from ldm_viewer.reader import get_reader
@@ -55,12 +54,6 @@ def start(code_or_module: list[str], home: Path, **environment: str) -> subproce
     return subprocess.run(
         [sys.executable, *code_or_module], env=clean, capture_output=True, text=True, timeout=200, check=False
     )
-
-
-@pytest.fixture(autouse=True)
-def no_window(window: Window) -> None:
-    """The one that other tests share would take in what the reader reads."""
-    window.close()
 
 
 def test_manifest_is_sound_and_lists_the_panel_first() -> None:

@@ -1,4 +1,4 @@
-"""The window of the tests: opened once, and begun afresh for each of them."""
+"""The window of a module's tests: opened once, and begun afresh for each of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ APPLICATION = "shared window"
 
 
 class Window:
-    """One window for most tests: opening one takes seconds, beginning afresh in it does not."""
+    """One window for the tests of a module: opening one takes seconds, beginning afresh in it does not."""
 
     def __init__(self) -> None:
         self.patch = pytest.MonkeyPatch()
