@@ -27,6 +27,8 @@ class CorrectionsConfig:
     014101, 2007), with as many degrees of freedom as ⟨ρ̇²⟩ of the training frames shows."""
     heat: float = 1.0
     """What ⟨ρ̇²⟩ relaxes to, in that of the training frames: above 1 where noise in ρ̇ counts as motion."""
+    elastic: bool = True
+    """Mend the stiffness of long waves by what `ldm equilibrate` has found, if anything."""
     margin: float = 0.1
     """How far the density may leave the range of the training frames, as a part of it; below 0: anywhere."""
 

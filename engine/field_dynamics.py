@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.corrections import Corrections
 from engine.dynamics import Draws, Dynamics, Losses, Stage, in_parts
 from engine.edm import SpatialDenoiser
+from engine.elasticity import Elasticity
 from engine.losses import scaled_jsd
 from engine.propagator import Propagator
 from engine.recipes import Recipe
@@ -193,6 +194,7 @@ class WaveDynamics(FieldDynamics):
         self.autoencoder = SpectralAutoencoder(recipe.autoencoder, recipe.data.grid)
         self.denoiser = Propagator(recipe.diffusion, recipe.autoencoder.latent, recipe.data.window)
         self.corrections = Corrections(recipe.corrections)
+        self.elasticity = Elasticity(recipe.diffusion.knots)
 
     @torch.no_grad()
     def fit(self, data: Dataset) -> None:
@@ -203,6 +205,7 @@ class WaveDynamics(FieldDynamics):
         self.denoiser.network.voxel.copy_(cell / torch.tensor(self.recipe.autoencoder.grid)[:, None])
         self.denoiser.forces.contrast.copy_(self.autoencoder.scale[0] / self.autoencoder.center)
         super().fit(data)
+        self.elasticity.fit(self.autoencoder.scale, data.stride)
         self.corrections.fit(self.autoencoder.encode(states), data.normaliser.delta_fs * data.stride)
 
     @torch.no_grad()
@@ -213,5 +216,7 @@ class WaveDynamics(FieldDynamics):
         self.denoiser.settle(torch.cat(chains, dim=1))
 
     def correct(self, latent: Tensor, luck: Tensor) -> Tensor:
-        """Charge, temperature, range: see `Corrections`."""
+        """Stiffness, charge, temperature, range: see `Elasticity` and `Corrections`."""
+        if self.corrections.config.elastic:
+            latent = self.elasticity(latent, self.denoiser.network.hats(tuple(latent.shape[2:])))
         return self.corrections(latent, luck)

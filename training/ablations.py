@@ -51,6 +51,7 @@ SWITCHED = {
     "no-closure": vary(SPECTRAL, "autoencoder", closure=False),
     "no-thermostat": vary(SPECTRAL, "corrections", thermostat_fs=0.0),
     "fast-thermostat": vary(SPECTRAL, "corrections", thermostat_fs=10.0),
+    "not-equilibrated": vary(SPECTRAL, "corrections", elastic=False),
     "no-conservation": vary(SPECTRAL, "corrections", conserve=False),
     "no-range": vary(SPECTRAL, "corrections", margin=-1.0),
     "no-noise": vary(SPECTRAL, "diffusion", inflation=0.0),

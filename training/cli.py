@@ -111,6 +111,21 @@ def ablate(
     run(data, out, only, share, equilibration_fs, source, device)
 
 
+def equilibrate(model: Path, data: Path, rounds: int = 2, members: int = 8, steps: int = 600) -> None:
+    """Let a trained emulator run free, and mend the stiffness of long waves until S(q) is training's.
+
+    Args:
+        model: folder of an emulator of the recipe `spectral`; it is written again when all is done.
+        data: trajectory file with the frames that it learnt from.
+        rounds: corrections; a free run comes before each, and one more shows what came of the last.
+        members: forecasts of a free run, from as many training frames.
+        steps: steps of a free run; the first tenth is not counted.
+    """
+    from training.equilibrate import run
+
+    run(model, data, rounds=rounds, members=members, steps=steps)
+
+
 def rollout(
     data: Path,
     out: Out,
@@ -367,6 +382,7 @@ COMMANDS = {
     "convert": convert_command,
     "simulate": simulate_command,
     "train": train_command,
+    "equilibrate": equilibrate,
     "rivals": rivals_command,
     "ablate": ablate,
     "rollout": rollout,
@@ -385,7 +401,7 @@ def main() -> None:
     """Entry point of `ldm`."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
-        lines = [f"  {name:<10}{(f.__doc__ or '').strip().splitlines()[0]}" for name, f in COMMANDS.items()]
+        lines = [f"  {name:<12}{(f.__doc__ or '').strip().splitlines()[0]}" for name, f in COMMANDS.items()]
         print("usage: ldm COMMAND …  (ldm COMMAND --help explains each)\n\n" + "\n".join(lines))
         return
     name, *rest = arguments

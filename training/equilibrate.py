@@ -1,0 +1,30 @@
+"""`ldm equilibrate`: free runs of a trained emulator, until S(q) is that of the frames it learnt from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from engine.emulator import Emulator, save_emulator
+from engine.equilibrium import equilibrate
+from engine.trajectory import Trajectory
+
+
+def run(model: Path, data: Path, *, rounds: int = 2, members: int = 8, steps: int = 600) -> None:
+    """Mend the emulator in `model` by its training frames in `data`; nothing is written before the end."""
+    emulator = Emulator.load(model)
+    training = emulator.adapt(Trajectory(data).between(*emulator.card["data"]["train_fs"]))
+    ratios = []
+    with tqdm(unit="step", dynamic_ncols=True) as bar:
+        for balance in equilibrate(emulator, training, rounds=rounds, members=members, steps=steps):
+            bar.total = balance.steps
+            bar.update(balance.step - bar.n)
+            if balance.ratio is not None:
+                ratios.append([round(float(x), 3) for x in balance.ratio])
+    card = {
+        k: v for k, v in emulator.card.items() if k not in ("format", "recipe", "normaliser", "parameters")
+    }
+    save_emulator(model, emulator.model, emulator.normaliser, card | {"equilibrium": ratios})
+    for name, ratio in (("before", ratios[0]), ("after", ratios[-1])):
+        print(f"S(q) of free runs over that of training frames, long waves first, {name}: {ratio}")
