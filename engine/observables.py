@@ -21,6 +21,8 @@ RELAXATION_SHELLS = np.array(
 )  # sound, flank, main peak, beyond
 LAGS_FS = np.arange(0.0, 401.0, 20.0)
 VALUE_BINS = 250
+IN_CACHE = 2**14
+"""Values that are sorted into bins at a time."""
 
 
 __all__ = [
@@ -69,10 +71,14 @@ def counts(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     above it.
     """
     bins, low = len(edges) - 1, float(edges[0])
-    place = np.asarray(values).reshape(len(values), -1) - low
-    place *= bins / (float(edges[-1]) - low)
-    np.clip(place, 0, bins - 1, out=place)
-    return np.array([np.bincount(frame, minlength=bins) for frame in place.astype(np.intp)]).reshape(-1, bins)
+    scale = bins / (float(edges[-1]) - low)
+    frames = np.asarray(values).reshape(len(values), -1)
+    found = np.zeros((len(frames), bins), dtype=np.intp)
+    for frame, total in zip(frames, found, strict=True):
+        for begin in range(0, len(frame), IN_CACHE):
+            place = (frame[begin : begin + IN_CACHE] - low) * scale
+            total += np.bincount(np.clip(place, 0, bins - 1).astype(np.intp), minlength=bins)
+    return found
 
 
 def histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
