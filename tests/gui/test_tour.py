@@ -38,7 +38,7 @@ TUTORIAL = {  # step → picture of the README
     "compared": "compare",
     "S(q)": "judge",
     "surfaces": "surfaces",
-    "training": "train",
+    "trained": "train",
     "talk.mp4": "talk",
 }
 COLORS = 256  # of those: a fifth of the bytes, and no colour off by more than a shade
