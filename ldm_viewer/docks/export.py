@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 FORM_WIDTH = 470
 CANVAS_WORDS = "The canvas above is filmed as it is: choose 3-D (Ctrl+Y), camera, layers and colours there."
 PREVIEW = (1280, 960)  # pixels at most: it is the movie made small
+FINER = 2  # than the screen is, and drawn smaller: some measures of a page do not shrink to a few pixels
 
 
 class ExportDock(LiveDock):
@@ -95,7 +96,7 @@ class ExportDock(LiveDock):
 
     def request(self) -> Order | str:
         """What is set up, or why that will not do."""
-        ratio = self.screen.devicePixelRatioF()
+        ratio = FINER * self.screen.devicePixelRatioF()
         sides = self.screen.width(), self.screen.height()
         self._room = tuple(min(most, round(ratio * side)) for most, side in zip(PREVIEW, sides, strict=True))
         try:
