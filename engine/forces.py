@@ -12,7 +12,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
 from torch import Tensor, nn
 
 
@@ -132,6 +131,8 @@ class RandomForces(nn.Module):
 
 def _positive(response: Tensor, wanted: Tensor) -> Tensor:
     """Powers ≥ 0 of potentials that give the `wanted` power of the noise (knots,), each to its own scale."""
+    from scipy.optimize import nnls  # slow to import, and only a training fits
+
     weight = 1 / np.maximum(wanted.numpy(), 1e-12)
     # the mean of a field has no power to give: −∇·(n∇φ) moves electrons and makes none
     return torch.from_numpy(nnls(response.numpy() * weight[:, None], np.ones(len(weight)))[0])
