@@ -72,6 +72,8 @@ class _Watch:
         from qtpy.QtCore import QTimer
 
         state = self.session.state
+        if state.status is Status.RUNNING:
+            self.session.pause()  # the picture is of this frame, which the truth has too
         self.report |= {"frames": state.ready, "status": state.status.value, "message": state.message}
         self.report["event_loop"] = self.pulse.stop()
         if "first_frame_s" in self.report:
