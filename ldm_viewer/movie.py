@@ -12,12 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from scipy.ndimage import zoom
 
 from engine.observables import FINE_SHELLS, histogram, structure_factor, value_edges
-from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP
+from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP, color_table
 from ldm_viewer import filmpage
 from ldm_viewer.encoder import MovieCancelled, Progress, write_movie
 from ldm_viewer.footage import DIFFERENCE, VIEWS, Footage
@@ -214,7 +213,7 @@ class Film:
         if self._strip is not None:
             left, top, wide, high = filmpage.box_of(self._strip.axes)
             self._moving.append(filmpage.Box(left, top - EDGE, wide + EDGE, high + EDGE))  # lines are thick
-        self._tables = [_table(name) for name in (FIELD_COLORMAP, DIFFERENCE_COLORMAP)]
+        self._tables = [color_table(name) for name in (FIELD_COLORMAP, DIFFERENCE_COLORMAP)]
 
     def _moving_text(self, x: float, y: float, height: float, **more: Any) -> Text:
         return filmpage.text(self._figure, x, y, "", height, ha="center", animated=True, **more)
@@ -248,7 +247,3 @@ def _enlarging(points: int, pixels: int) -> np.ndarray:
     """(pixels, points): periodic cubic splines from grid points to pixels, voxel i over i − ½ … i + ½."""
     matrix = zoom(np.eye(points), (pixels / points, 1), order=3, mode="grid-wrap", grid_mode=True)
     return matrix.astype(np.float32)
-
-
-def _table(colormap: str) -> np.ndarray:
-    return (255 * matplotlib.colormaps[colormap](np.linspace(0, 1, 256)) + 0.5).astype(np.uint8)

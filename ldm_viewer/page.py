@@ -16,10 +16,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import matplotlib
 import numpy as np
 
-from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP, FORECAST, TRUTH
+from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP, FORECAST, TRUTH, color_table
 from engine.resample import fourier_resample
 from ldm_viewer.encoder import MovieCancelled, Progress, told
 from ldm_viewer.footage import Footage
@@ -118,7 +117,7 @@ def _packed(frames: list[np.ndarray | None], grid: tuple[int, ...], low: float, 
 
 
 def _colors(name: str) -> str:
-    return pack((255 * matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3] + 0.5).astype(np.uint8))
+    return pack(color_table(name)[:, :3])
 
 
 def _about(footage: Footage, every: int, content: dict[str, Any]) -> str:

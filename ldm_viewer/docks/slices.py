@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP, FORECAST, TRUTH
+from engine.palette import DIFFERENCE_COLORMAP, FIELD_COLORMAP, FORECAST, TRUTH, color_table
 from ldm_viewer.docks.base import LiveDock
 from ldm_viewer.docks.parts import TextLine, label_axes, pen, plot, row, tell_under_cursor
 from ldm_viewer.planes import PLANES, Oblique, Plane
@@ -174,7 +174,7 @@ class SlicesDock(LiveDock):
         self.difference_bar = self._bar(DIFFERENCE_COLORMAP, "Δρ (Å⁻³)", 5, "difference")
 
     def _bar(self, colormap: str, label: str, column: int, *names: str) -> pg.ColorBarItem:
-        colors = pg.colormap.get(colormap, source="matplotlib")
+        colors = pg.ColorMap(None, color_table(colormap))
         bar = pg.ColorBarItem(values=(0, 1), colorMap=colors, label=label, interactive=False, width=12)
         bar.axis.setStyle(maxTickLevel=0)
         bar.setImageItem([self.images[name] for name in names])

@@ -13,7 +13,7 @@ import pyqtgraph as pg
 from qtpy.QtCore import QRectF
 from qtpy.QtWidgets import QComboBox, QHBoxLayout
 
-from engine.palette import BASELINE, FIELD_COLORMAP, FORECAST, FORECASTS, TRUTH
+from engine.palette import BASELINE, FIELD_COLORMAP, FORECAST, FORECASTS, TRUTH, color_table
 from ldm_viewer.docks.base import LiveDock
 from ldm_viewer.docks.curves import CurveDock
 from ldm_viewer.docks.parts import TextLine, plot, row
@@ -183,9 +183,8 @@ class TrainingPreview(LiveDock):
         cell.setDefaultPadding(0.0)
         for side in ("left", "bottom"):
             cell.hideAxis(side)
-        image = pg.ImageItem(
-            axisOrder="col-major", colorMap=pg.colormap.get(FIELD_COLORMAP, source="matplotlib")
-        )
+        colors = pg.ColorMap(None, color_table(FIELD_COLORMAP))
+        image = pg.ImageItem(axisOrder="col-major", colorMap=colors)
         cell.addItem(image)
         cell.setToolTip(NAMES[name])
         label = pg.TextItem(name, color="w", anchor=(0, 0))
