@@ -18,7 +18,7 @@ from engine.rollout import member_stream
 from engine.trajectory import Trajectory
 
 SETTLING = 10
-"""A free run's steps over those at its beginning that are not counted."""
+"""One part in so many of a free run, its beginning, is not counted."""
 SAMPLED = 256
 """Training frames that S(q) is taken from, at most."""
 BROKEN = 10.0

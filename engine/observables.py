@@ -67,17 +67,20 @@ def value_edges(maximum: float, bins: int = VALUE_BINS) -> np.ndarray:
 def counts(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Values per bin and frame, (T, …) → (T, bins), bins equal; beyond the edges the end bins count.
 
-    Nothing is dropped, so a forecast cannot win by leaving the range. Values on a border belong to the bin
-    above it.
+    Nothing is dropped, so a forecast cannot win by leaving the range; what is no number counts in the last
+    bin. Values on a border belong to the bin above it. Raises ValueError for bins that are not equal.
     """
-    bins, low = len(edges) - 1, float(edges[0])
-    scale = bins / (float(edges[-1]) - low)
+    bins, low, reach = len(edges) - 1, float(edges[0]), float(edges[-1]) - float(edges[0])
+    if np.ptp(np.diff(edges)) > 1e-3 * reach / bins:
+        raise ValueError("values are counted in equal bins only; these have several widths")
+    scale = bins / reach
     frames = np.asarray(values).reshape(len(values), -1)
     found = np.zeros((len(frames), bins), dtype=np.intp)
     for frame, total in zip(frames, found, strict=True):
         for begin in range(0, len(frame), IN_CACHE):
             place = (frame[begin : begin + IN_CACHE] - low) * scale
-            total += np.bincount(np.clip(place, 0, bins - 1).astype(np.intp), minlength=bins)
+            place = np.maximum(np.fmin(place, bins - 1), 0)  # fmin takes the number beside a NaN
+            total += np.bincount(place.astype(np.intp), minlength=bins)
     return found
 
 

@@ -325,3 +325,14 @@ def test_recorder_stops_at_the_first_broken_frame():
     assert len(recorder.record()) == 6
     with pytest.raises(ValueError, match="no frame"):
         Recorder(GRID, CUBE, 2.0, bins).record()
+
+
+def test_a_broken_frame_is_counted_whole():
+    """NaN and ∞ count in the last bin, −∞ in the first: a broken forecast has a histogram all the same."""
+    values = np.array([[0.05, 0.55, np.nan, np.inf, -np.inf]], dtype=np.float32)
+    assert obs.counts(values, np.linspace(0, 1, 11))[0].tolist() == [2, 0, 0, 0, 0, 1, 0, 0, 0, 2]
+
+
+def test_bins_of_several_widths_are_refused():
+    with pytest.raises(ValueError, match="equal bins only"):
+        obs.counts(np.ones((1, 4)), np.array([0.0, 1.0, 3.0]))

@@ -22,9 +22,6 @@ def run(model: Path, data: Path, *, rounds: int = 2, members: int = 8, steps: in
             bar.update(balance.step - bar.n)
             if balance.ratio is not None:
                 ratios.append([round(float(x), 3) for x in balance.ratio])
-    card = {
-        k: v for k, v in emulator.card.items() if k not in ("format", "recipe", "normaliser", "parameters")
-    }
-    save_emulator(model, emulator.model, emulator.normaliser, card | {"equilibrium": ratios})
+    save_emulator(model, emulator.model, emulator.normaliser, emulator.card | {"equilibrium": ratios})
     for name, ratio in (("before", ratios[0]), ("after", ratios[-1])):
         print(f"S(q) of free runs over that of training frames, long waves first, {name}: {ratio}")
