@@ -38,6 +38,7 @@ setup-test: .venv/.test
 	@echo "installing into .venv (once; a few minutes)"
 	@$(INSTALL) -e ".[gui]" >.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
 	@$(BIN)/python -c "import engine.kernels"  # compiled once, here rather than in the first forecast
+	-@$(BIN)/python -c "import engine.blocks"
 	@touch $@
 
 .venv/.test: .venv/.gui

@@ -1,13 +1,15 @@
 """A whole reverse diffusion as one call, by the fastest way that this machine and batch allow.
 
-One latent at a time a compiled loop reads the weights from cache once a step (`engine.kernels`, where numba
-is installed); many together are matrix products, which PyTorch does best, without Python in between.
+With numba a few latents go one by one through a compiled loop that reads the weights from cache once a step
+(`engine.kernels`), many in blocks that share what is read (`engine.blocks`), on as many threads as PyTorch's.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import torch
@@ -18,8 +20,8 @@ from engine.samplers import Sampler
 
 Chain = Callable[[Tensor, Tensor], Tensor]
 """(c (K, d), all the noise (1 or N + 1, K, d)) ↦ z_0 (K, d)."""
-FEW = 2
-"""Latents that are faster one after another, weights from cache, than as one product of matrices."""
+Arrays = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(what c adds to the first layer (K, width), noise (K, 1 or N + 1, d)) ↦ z_0 (K, d)."""
 
 
 class ReverseChain(nn.Module):
@@ -63,52 +65,81 @@ class ReverseChain(nn.Module):
 
 def chain(denoiser: Denoiser, sampler: Sampler) -> Chain:
     """The fastest chain for any number of latents, on the device of the weights."""
-    module = ReverseChain(denoiser, sampler)
-    many = scripted(module)
-    one = None if module.for_z.is_cuda else looped(module)
+    module = ReverseChain(denoiser, sampler).eval().requires_grad_(False)
+    one = looped(module) if module.for_z.device.type == "cpu" else None
+    if one is None:
+        return scripted(module)
+    many = cache(lambda: blocked(module, one))  # its import compiles, so only where it is needed
 
     def sample(condition: Tensor, noise: Tensor) -> Tensor:
-        if one is None or len(condition) > FEW:
-            return many(condition, noise.contiguous())
-        return torch.cat([one(c, n) for c, n in zip(condition.split(1), noise.split(1, dim=1), strict=True)])
+        way = one if len(condition) == 1 else many()
+        return torch.from_numpy(way(_array(condition @ module.for_c), _array(noise.transpose(0, 1))))
 
     return sample
 
 
 def scripted(module: ReverseChain) -> Chain:
-    """The module without Python between its thousands of small operations.
+    """The module without Python between its thousands of small operations: on a GPU, and without numba.
 
     That is twice as fast, and leaves the interpreter's lock to a window. Where TorchScript is gone (Python
     3.14), the module itself.
     """
-    module = module.eval().requires_grad_(False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            return torch.jit.freeze(torch.jit.script(module))
+            return torch.jit.freeze(torch.jit.script(module.eval()))
     except (AttributeError, RuntimeError):
         return module
 
 
-def looped(module: ReverseChain) -> Chain | None:
-    """The module for one latent (K = 1) as a compiled loop; None where numba is missing, or cannot work."""
+def looped(module: ReverseChain) -> Arrays | None:
+    """The module as a compiled loop, member by member; None where numba is missing, or cannot work."""
     try:
         from engine.kernels import reverse
     except (ImportError, RuntimeError):  # numba raises the latter where it finds no place for its cache
         return None
+    from_t, first, layers, last, table = _arrays(module)
+    stacks = [np.stack(x) for x in zip(*layers, strict=True)]
+
+    def one_by_one(from_c: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        members = zip(from_c, noise, strict=True)
+        return np.stack([reverse(n, c + from_t, first, *stacks, *last, table) for c, n in members])
+
+    return one_by_one
+
+
+def blocked(module: ReverseChain, one_by_one: Arrays) -> Arrays:
+    """The module as a compiled loop over blocks of members, shared by threads; few go one by one."""
+    try:
+        from engine.blocks import FEW, MEMBERS, pack, padded, reverse_block
+    except (ImportError, RuntimeError):
+        return one_by_one
+    from_t, first, layers, (last, last_bias), table = _arrays(module)
+    up, up_bias, down, down_bias = zip(*layers, strict=True)
+    stacks = pack(up), padded(up_bias), pack(down), padded(down_bias)
+    weights = (pack([first])[0], *stacks, pack([last])[0], padded([last_bias])[0], table)
+
+    def block(from_c: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        few = len(from_c) <= FEW
+        return one_by_one(from_c, noise) if few else reverse_block(noise, from_c, from_t, *weights)
+
+    def blocks(from_c: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        cuts = range(MEMBERS, len(from_c), MEMBERS)
+        if not cuts:
+            return block(from_c, noise)
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            return np.concatenate(list(threads.map(block, np.split(from_c, cuts), np.split(noise, cuts))))
+
+    return blocks
+
+
+def _arrays(module: ReverseChain) -> tuple:
+    """What t adds, the matrix of z, of every layer both matrices and biases, of the last; coefficients."""
     *blocks, norm, last = module.rest
-    up, up_bias = zip(*(_folded(block.body[0], block.body[1]) for block in blocks), strict=True)
-    down, down_bias = zip(*(_stored(block.body[3]) for block in blocks), strict=True)
-    layers = [np.stack(x) for x in (up, up_bias, down, down_bias)]
-    first, coefficients = _array(module.for_z), ("keep", "push", "carry", "spread", "whole", "part")
-    table = np.array([getattr(module, name) for name in coefficients], np.float32).T.copy()
-    rest = (first, *layers, *_folded(norm, last), table)
-
-    def one(condition: Tensor, noise: Tensor) -> Tensor:
-        start = _array(condition @ module.for_c + module.from_t)
-        return torch.from_numpy(reverse(_array(noise[:, 0]), start, *rest))[None]
-
-    return one
+    layers = [(*_folded(b.body[0], b.body[1]), *_stored(b.body[3])) for b in blocks]
+    names = ("keep", "push", "carry", "spread", "whole", "part")
+    table = np.array([getattr(module, name) for name in names], np.float32).T.copy()
+    return _array(module.from_t), _array(module.for_z), layers, _folded(norm, last), table
 
 
 def _folded(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[np.ndarray, np.ndarray]:

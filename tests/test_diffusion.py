@@ -1,13 +1,17 @@
 """Diffusion is Ho et al.'s, with the steps of diffusers for every solver, and exact on a Gaussian."""
 
+import os
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
-from engine.chain import FEW, ReverseChain, chain, looped, scripted
+from engine.chain import ReverseChain, blocked, chain, looped, scripted
 from engine.diffusion import Denoiser, DiffusionConfig, Schedule, denoising_loss, time_embedding
 from engine.samplers import ancestral, ddim, dpm_solver, make, sample
 
@@ -131,30 +135,117 @@ def test_impossible_numbers_of_evaluations_are_refused(schedule, evaluations):
         dpm_solver(schedule, evaluations)
 
 
-def in_loop(module):
-    one = looped(module)
-    return lambda c, noise: torch.cat(
-        [one(a, b) for a, b in zip(c.split(1), noise.split(1, dim=1), strict=True)]
-    )
+def in_arrays(way):
+    """A way through the chain for arrays, as one for tensors."""
+
+    def make(module):
+        def sample(c, noise):
+            return torch.from_numpy(
+                way(module)((c @ module.for_c).numpy(), noise.movedim(1, 0).contiguous().numpy())
+            )
+
+        return sample
+
+    return make
 
 
-@pytest.mark.parametrize("how", [lambda module: module, scripted, in_loop], ids=["plain", "scripted", "loop"])
-@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpm"])
-def test_every_way_through_the_chain_is_sampling_step_by_step(how, sampler):
+def one_by_one(*_):
+    raise AssertionError("this is not how a block goes")
+
+
+def shaken(config, latent):
+    """A denoiser without the zeros that its layers start from, which would hide what they break."""
     torch.manual_seed(0)
-    config = DiffusionConfig(steps=100, width=50, sampler=sampler)  # no multiple of four
-    denoiser, schedule = Denoiser(config, 30).eval(), Schedule(config)
-    for parameter in denoiser.parameters():  # zero-initialised layers would hide what they break
+    denoiser = Denoiser(config, latent).eval()
+    for parameter in denoiser.parameters():
         parameter.data.add_(0.02 * torch.randn_like(parameter))
-    way = make(config, schedule)
-    c, noise = draws(5, 30), draws(way.draws, 5, 30, seed=1)
-    with torch.no_grad():
-        stream = iter(noise)
-        slow = sample(lambda z, t: denoiser(z, torch.full((5,), t), c), way, lambda: next(stream))
-        fast = how(ReverseChain(denoiser, way))(c, noise)
-        assert (fast - slow).abs().max() < 1e-4 * slow.abs().max()
-        few = chain(denoiser, way)(c[:FEW], noise[:, :FEW])
-        assert (few - slow[:FEW]).abs().max() < 1e-4 * slow.abs().max()
+    return denoiser
+
+
+MEMBERS = 63
+"""No multiple of a block, with a rest that is no few."""
+WAYS = {
+    "plain": lambda module: module,
+    "scripted": scripted,
+    "loop": in_arrays(looped),
+    "blocks": in_arrays(lambda module: blocked(module, one_by_one)),
+}
+
+
+@pytest.mark.parametrize("how", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpm"])
+@torch.no_grad()
+def test_every_way_through_the_chain_is_sampling_step_by_step(how, sampler):
+    config = DiffusionConfig(steps=100, width=50, sampler=sampler)  # no multiple of four
+    denoiser, schedule = shaken(config, 30), Schedule(config)
+    way, n = make(config, schedule), MEMBERS
+    c, noise = draws(n, 30), draws(way.draws, n, 30, seed=1)
+    stream = iter(noise)
+    slow = sample(lambda z, t: denoiser(z, torch.full((n,), t), c), way, lambda: next(stream))
+    fast = how(ReverseChain(denoiser, way))(c, noise)
+    assert (fast - slow).abs().max() < 1e-4 * slow.abs().max()
+    for few in (1, 2, 5):
+        some = chain(denoiser, way)(c[:few], noise[:, :few])
+        assert (some - slow[:few]).abs().max() < 1e-4 * slow[:few].abs().max()
+
+
+@torch.no_grad()
+def test_a_member_is_the_same_in_any_company_and_on_any_number_of_threads():
+    config = DiffusionConfig(steps=50, width=64)
+    denoiser = shaken(config, 32)
+    ways = chain(denoiser, ancestral(Schedule(config)))
+    c, noise = draws(100, 32), draws(51, 100, 32, seed=1)
+    threads, whole = torch.get_num_threads(), ways(c, noise)
+    try:
+        torch.set_num_threads(3)
+        assert torch.equal(ways(c, noise), whole)
+    finally:
+        torch.set_num_threads(threads)
+    back = torch.arange(99, -1, -1)
+    assert (ways(c[back], noise[:, back]) - whole[back]).abs().max() < 1e-5 * whole.abs().max()
+    assert (ways(c[7:8], noise[:, 7:8]) - whole[7:8]).abs().max() < 1e-4 * whole.abs().max()
+
+
+@torch.no_grad()
+def test_what_is_no_number_stays_so_and_with_its_member():
+    config = DiffusionConfig(steps=20, width=64)
+    sampler = ancestral(Schedule(config))
+    denoiser, n = shaken(config, 32), 40
+    c, noise = draws(n, 32), draws(21, n, 32, seed=1)
+    c[3, 0], noise[5, 33, 2], noise[0, 34, 1] = float("nan"), float("nan"), float("inf")
+    for way in (chain(denoiser, sampler), in_arrays(looped)(ReverseChain(denoiser, sampler))):
+        bad = ~way(c, noise).isfinite().all(1)
+        assert bad.nonzero().flatten().tolist() == [3, 33, 34]
+
+
+def test_the_exponential_is_that_of_the_library():
+    kernels = pytest.importorskip("engine.kernels")
+    x = np.linspace(-86, 86, 2001, dtype=np.float32)
+    ours = np.array([kernels.exponential(value) for value in x])
+    assert np.abs(ours / np.exp(x.astype(np.float64)) - 1).max() < 2e-7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "features", ["", "+avx2,+fma,+avx", "+avx512f,+avx512dq,+avx512bw,+avx512vl,+avx2,+fma,+avx"]
+)
+def test_blocks_of_other_processors(features, tmp_path):
+    """The same with what older processors have, as far as this one has it too."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if any(feature[1:] not in flags for feature in features.split(",")):
+        pytest.skip("this processor lacks them")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        __file__,
+        "-k",
+        "blocks and step_by_step or company or number",
+    ]
+    settings = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_without_numba_a_chain_runs_all_the_same(schedule, monkeypatch):
@@ -164,6 +255,14 @@ def test_without_numba_a_chain_runs_all_the_same(schedule, monkeypatch):
     monkeypatch.setitem(sys.modules, "engine.kernels", None)
     assert looped(ReverseChain(denoiser, sampler)) is None
     assert torch.allclose(chain(denoiser, sampler)(c, draws(1, 1, 8)), compiled, rtol=1e-4)
+
+
+def test_without_blocks_members_go_one_by_one(schedule, monkeypatch):
+    denoiser = shaken(CONFIG, 8)
+    sampler, c, noise = dpm_solver(schedule, 3), draws(40, 8), draws(1, 40, 8, seed=1)
+    compiled = chain(denoiser, sampler)(c, noise)
+    monkeypatch.setitem(sys.modules, "engine.blocks", None)
+    assert (chain(denoiser, sampler)(c, noise) - compiled).abs().max() < 1e-4 * compiled.abs().max()
 
 
 def test_loss_is_zero_for_the_true_noise_and_one_for_silence(schedule):
