@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from ldm_viewer.reader import is_trajectory, series_of
-from ldm_viewer.stage import docked
+from ldm_viewer.stage import docked, main_window
 from ldm_viewer.triptych import MARGIN
 
 if TYPE_CHECKING:
@@ -23,31 +22,81 @@ BELOW = ("Slices", "Isosurface", "Export", "Training")  # images want width: tab
 BELOW_SHARE, BELOW_HEIGHT = 0.4, 340  # of the window's height; at least, in pixels
 SIDE_SHARE, SIDE_WIDTH = 0.17, 340  # of its width; at least, in pixels
 LOW = 1000  # pixels: a window less high has napari's own two docks, which stand above these, as tabs
+SETTLE_MS = 100  # until a new window is painted and its canvas has its size
 SMALLEST = (1280, 800)  # a window that shows all of it without clipping
 
 
 def open_docks(stage: Stage, panel: QWidget) -> None:
-    """Open the plots under the panel and the slices under the canvas; open ones stay where they are."""
+    """Open the plots under the panel and the slices under the canvas; open ones stay where they are.
+
+    Those in front come at once. Those that lie behind come when the window is painted, one at a turn.
+    """
     home = _dock_of(panel)
-    if home is None:
-        return
-    window = home.window()
+    window = None if home is None else home.window()
     if not isinstance(window, QMainWindow):
         return
-    present = set(window.findChildren(QDockWidget))
-    docks = {name: stage.viewer.window.add_plugin_dock_widget(PLUGIN, name)[0] for name in (*SIDE, *BELOW)}
-    fresh = {name: dock for name, dock in docks.items() if dock not in present}
-    if len(fresh) < len(docks):
+    curves, images = (_opened(stage, window, group[0]) for group in (SIDE, BELOW))
+    if curves is None or images is None:
         return
-    window.splitDockWidget(home, fresh[SIDE[0]], Qt.Orientation.Vertical)
-    for name, dock in fresh.items():
-        dock.setWindowTitle(name)  # "Histogram (ldm_viewer)" four times would not fit on the tabs
+    window.splitDockWidget(home, curves, Qt.Orientation.Vertical)
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)  # curves need height
-    window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, fresh[BELOW[0]])
-    for former, name in (*pairwise(SIDE), *pairwise(BELOW)):
-        window.tabifyDockWidget(fresh[former], fresh[name])
+    window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, images)
     _enlarge(window)
-    QTimer.singleShot(0, lambda: _settle(stage, home, fresh))  # sizes hold only once the window is laid out
+    window.layout().activate()  # sizes hold only once the window is laid out
+    _settle(window, home, curves, images)
+    QTimer.singleShot(SETTLE_MS, lambda: _complete(stage, panel))
+
+
+def _complete(stage: Stage, panel: QWidget) -> None:
+    """Fit the view now that the canvas has its size, and begin to open the docks that lie behind."""
+    if stage.viewer is None or not docked(panel):
+        return  # closed again already
+    stage.viewer.reset_view(margin=MARGIN)
+    behind = [(group[0], name) for group in (SIDE, BELOW) for name in group[1:]]
+
+    def open_next() -> bool:
+        window = main_window(panel) if docked(panel) else None
+        if window is None or not behind:
+            stage.turns.remove(open_next)
+        elif window.isVisible() and not stage.session.state.awaited:
+            _put_behind(stage, window, *behind.pop(0))
+            return True
+        return False
+
+    stage.turns.add(open_next)
+
+
+def _opened(stage: Stage, window: QMainWindow, name: str) -> QDockWidget | None:
+    """The dock of this name, or None if it was open before."""
+    present = set(window.findChildren(QDockWidget))
+    dock, _ = stage.viewer.window.add_plugin_dock_widget(PLUGIN, name)
+    if dock in present:
+        return None
+    dock.setWindowTitle(name)  # "Histogram (ldm_viewer)" four times would not fit on the tabs
+    return dock
+
+
+def _put_behind(stage: Stage, window: QMainWindow, front: str, name: str) -> None:
+    """Open a dock as the last tab of those that stand with `front`; what is seen there stays in front."""
+    first = next((dock for dock in window.findChildren(QDockWidget) if _title(dock) == front), None)
+    if first is None:
+        return
+    group = [first, *window.tabifiedDockWidgets(first)]
+    seen = [dock for dock in group if not dock.visibleRegion().isEmpty()]
+    dock = _opened(stage, window, name)
+    if dock is not None:
+        window.tabifyDockWidget(group[-1], dock)
+        for former in seen[:1]:
+            former.raise_()
+
+
+def _title(dock: QDockWidget) -> str:
+    return dock.windowTitle().removesuffix(f" ({PLUGIN})")
+
+
+def all_open(window: QMainWindow) -> bool:
+    """Whether every dock is there that a new window opens."""
+    return {*SIDE, *BELOW} <= {_title(dock) for dock in window.findChildren(QDockWidget)}
 
 
 def place_below(widget: QWidget, title: str, height: int) -> None:
@@ -83,22 +132,17 @@ def _enlarge(window: QMainWindow) -> None:
         window.resize(wanted)
 
 
-def _settle(stage: Stage, home: QDockWidget, docks: dict[str, QDockWidget]) -> None:
-    if not all(map(docked, (home, *docks.values()))):
-        return  # closed again already
-    window = home.window()
+def _settle(window: QMainWindow, home: QDockWidget, curves: QDockWidget, images: QDockWidget) -> None:
+    """Give panel, curves and images their sizes."""
     if window.height() < LOW:
         _tabify_layers(window)
     height = max(BELOW_HEIGHT, round(BELOW_SHARE * window.height()))
-    window.resizeDocks([docks[BELOW[0]]], [height], Qt.Orientation.Vertical)
+    window.resizeDocks([images], [height], Qt.Orientation.Vertical)
     width = max(SIDE_WIDTH, round(SIDE_SHARE * window.width()))
     window.resizeDocks([home], [width], Qt.Orientation.Horizontal)
     panel = home.minimumSizeHint().height()
-    curves = max(1, window.height() - panel)  # all the height that the panel does not need
-    window.resizeDocks([home, docks[SIDE[0]]], [panel, curves], Qt.Orientation.Vertical)
-    for group in (SIDE, BELOW):
-        docks[group[0]].raise_()
-    QTimer.singleShot(100, lambda: _fit_view(stage))  # when the canvas has its size
+    room = max(1, window.height() - panel)  # all the height that the panel does not need
+    window.resizeDocks([home, curves], [panel, room], Qt.Orientation.Vertical)
 
 
 def _tabify_layers(window: QMainWindow) -> None:
@@ -110,11 +154,6 @@ def _tabify_layers(window: QMainWindow) -> None:
     if window.dockWidgetArea(controls) == window.dockWidgetArea(layers):
         window.tabifyDockWidget(controls, layers)
         layers.raise_()
-
-
-def _fit_view(stage: Stage) -> None:
-    if stage.viewer is not None:
-        stage.viewer.reset_view(margin=MARGIN)
 
 
 def _dock_of(widget: QWidget) -> QDockWidget | None:

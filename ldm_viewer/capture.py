@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.emulator import write_card
 from engine.samples import DEFAULT, shipped
+from ldm_viewer.arrange import all_open
+from ldm_viewer.opening import MainPanel
 from ldm_viewer.panel import AUTOSTART
 from ldm_viewer.stage import main_window
 from ldm_viewer.state import Status
@@ -27,61 +29,75 @@ from ldm_viewer.state import Status
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QMainWindow
 
-    from ldm_viewer.panel import MainPanel
     from ldm_viewer.session import Session
 
 SIZE = (1280, 800)
 SHOWN = ("Slices", "Histogram", "S(q)", "Drift")  # docks that can be seen, in this order
-SETTLE_MS = 600  # the docks compute and draw the last frame
+SETTLE_MS = 600  # the window is laid out; the docks compute and draw the last frame
+MEASURED_S = 1.0  # of a live forecast, at least
 ENDED = (Status.FINISHED, Status.FAILED, Status.STOPPED)
 
 
 class _Watch:
     """Waits for the forecast in the event loop, then photographs and closes the window."""
 
-    def __init__(self, viewer: Any, panel: MainPanel, path: Path, frames: int, limit_s: float) -> None:
+    def __init__(
+        self, viewer: Any, panel: MainPanel, path: Path, frames: int, docks: int, limit_s: float
+    ) -> None:
         from qtpy.QtCore import QTimer
 
-        from ldm_viewer.fluency import Pulse
+        from ldm_viewer.fluency import Pulse, Redraws
 
         self.viewer, self.stage, self.session, self.path = viewer, panel.stage, panel.session, path
-        self.frames, self.limit_s = frames, limit_s
-        self.pulse, self.began = Pulse(), time.perf_counter()
+        self.window, self.frames, self.docks, self.limit_s = main_window(panel), frames, docks, limit_s
         self.report: dict[str, Any] = {}
+        self.pulse, self.began, self._whole_since = Pulse(), time.perf_counter(), 0.0
+        self._first: tuple[float, int] | None = None  # moment and frame at which measuring began
+        canvas = self.stage.canvas
+        self._truth = Redraws(canvas, lambda: float(self.stage.triptych.truth is not None))
+        self._frame = Redraws(canvas, lambda: float(self.session.state.ready > 0))
+        self.redraws = Redraws(canvas, lambda: self.session.state.time_fs)
         self._timer = QTimer()
         self._timer.timeout.connect(self._look)
         self._timer.start(50)
 
     def _look(self) -> None:
-        state, waited = self.session.state, time.perf_counter() - self.began
-        if state.ready and "first_frame_s" not in self.report:
-            self._begin(waited)
-        if state.ready >= self.frames or state.status in ENDED or waited > self.limit_s:
+        state, now = self.session.state, time.perf_counter()
+        if not self._whole_since and all_open(self.window):
+            self._whole_since = now
+            _show_docks(self.window, self.docks)
+        if self._first is None and self._frame.times and 0 < self._whole_since < now - 0.3:
+            self._first = now, state.ready
+            self.redraws.times.clear()
+            self.pulse.start()
+        measured = self._first is not None and now - self._first[0] > MEASURED_S
+        if (measured and state.ready >= self.frames) or state.status in ENDED or self._over(now):
             self._timer.stop()
-            self._end()
+            self._end(now)
 
-    def _begin(self, waited: float) -> None:
-        from ldm_viewer.fluency import Redraws
+    def _over(self, now: float) -> bool:
+        return now - self.began > self.limit_s
 
-        self.report |= {"first_frame_s": round(waited, 2), "first_frame_at": time.time()}
-        self.redraws = Redraws(self.stage.canvas, lambda: self.session.state.time_fs)
-        self.first = time.perf_counter(), self.session.state.ready
-        self.pulse.start()
-
-    def _end(self) -> None:
+    def _end(self, now: float) -> None:
         from qtpy.QtCore import QTimer
 
         state = self.session.state
         if state.status is Status.RUNNING:
-            self.session.pause()  # the picture is of this frame, which the truth has too
+            self.session.pause()
+        if state.ready:  # the picture is of this frame, however fast the machine
+            self.session.look_at(state.film.time_at(min(self.frames, state.ready) - 1))
         self.report |= {"frames": state.ready, "status": state.status.value, "message": state.message}
         self.report["event_loop"] = self.pulse.stop()
-        if "first_frame_s" in self.report:
-            began, ready = self.first
-            live = (state.ready - ready) / (time.perf_counter() - began)
+        moments = {"truth": self._truth.times, "first_frame": self._frame.times, "docks": [self._whole_since]}
+        for name, times in moments.items():
+            if times and times[0]:
+                self.report[f"{name}_s"] = round(times[0] - self.began, 2)
+                self.report[f"{name}_at"] = time.time() - time.perf_counter() + times[0]
+        if self._first is not None:
+            began, ready = self._first
             self.report |= {
                 "grid": list(state.film.grid),
-                "frames_per_s": round(live, 2),
+                "frames_per_s": round((state.ready - ready) / (now - began), 2),
                 "redraws_per_s": round(self.redraws.per_second(), 2),
             }
         QTimer.singleShot(SETTLE_MS, self._shoot)
@@ -110,14 +126,14 @@ def window(
     """Forecast `data`, or the sample, in the real window until `frames` are shown or `limit_s` is over.
 
     So many `docks` can be seen, the others stand behind them. Writes the window's picture to `path`. Needs a
-    display (Xvfb will do). Returns frames, frames and redraws a second, event-loop gaps; with `compare` the
-    rate of the same forecast without a window, taken afterwards.
+    display (Xvfb will do). Returns when truth and first forecast frame were on screen; then, from when the
+    window stood, frames and redraws a second and event-loop gaps; with `compare` the rate of the same
+    forecast without a window, taken afterwards.
     """
     import napari
-    from qtpy.QtCore import QTimer
 
     os.environ[AUTOSTART] = "1"
-    viewer = napari.Viewer(ndisplay=ndisplay)
+    viewer = napari.Viewer(ndisplay=ndisplay, show=False)  # as `napari -w`
     if data is not None:
         viewer.open(str(data), plugin="ldm_viewer")
     _, panel = viewer.window.add_plugin_dock_widget("ldm_viewer", "Forecast", tabify=True)
@@ -125,8 +141,8 @@ def window(
         panel.session.choose_emulator(emulator)
     panel.session.configure(frames=max(panel.session.state.setup.frames, 2 * frames))
     viewer.window.resize(*size)
-    QTimer.singleShot(0, lambda: _show_docks(main_window(panel), docks))  # the panel opens them just before
-    watch = _Watch(viewer, panel, Path(path), frames, limit_s)
+    viewer.show()
+    watch = _Watch(viewer, panel, Path(path), frames, docks, limit_s)
     napari.run()
     if compare:
         watch.report |= _compared(panel.session, watch.report["frames_per_s"])

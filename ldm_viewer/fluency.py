@@ -12,7 +12,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from engine.rollout import rollout
 
 if TYPE_CHECKING:
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtOpenGLWidgets import QOpenGLWidget
 
     from engine.emulator import Emulator
     from engine.trajectory import Trajectory
@@ -60,20 +60,25 @@ class Pulse:
 
 
 class Redraws(QObject):
-    """Counts the paints of a canvas that show another moment than the one before."""
+    """When a canvas came on screen with another moment than before: painted, and the window swapped."""
 
-    def __init__(self, canvas: QWidget, moment: Callable[[], float]) -> None:
+    def __init__(self, canvas: QOpenGLWidget, moment: Callable[[], float]) -> None:
         super().__init__(canvas)
-        self._moment, self._last = moment, np.nan
+        self._moment, self._last, self._painted = moment, moment(), False
         self.times: list[float] = []
         canvas.installEventFilter(self)
+        canvas.frameSwapped.connect(self._on_swapped)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Look on, and leave everything alone."""
         if event.type() == QEvent.Type.Paint and self._moment() != self._last:
-            self._last = self._moment()
-            self.times.append(time.perf_counter())
+            self._last, self._painted = self._moment(), True
         return False
+
+    def _on_swapped(self) -> None:
+        if self._painted:
+            self._painted = False
+            self.times.append(time.perf_counter())
 
     def per_second(self) -> float:
         """From the first to the last."""

@@ -17,6 +17,7 @@ from ldm_viewer.arrange import PLUGIN, DropTarget, open_docks
 from ldm_viewer.asking import PreferencesDialog, SeriesDialog, ask
 from ldm_viewer.commands import fill_layer_menu
 from ldm_viewer.form import OTHER, Form, put
+from ldm_viewer.memory import uncollected
 from ldm_viewer.preferences import Preferences
 from ldm_viewer.reader import GIVEN, SAMPLE, SERIES, series_of
 from ldm_viewer.stage import docked, stage_of
@@ -186,8 +187,11 @@ class MainPanel(Form):
 
     def _on_shown(self) -> None:
         """Fill the form so that one click forecasts: the file given to napari, or the sample."""
-        if not isalive(self):
-            return
+        if isalive(self):
+            with uncollected():
+                self._fill()
+
+    def _fill(self) -> None:
         state = self.session.state
         if state.emulator is None and state.emulators:
             self.tell(self.session.choose_emulator, state.emulators[0])
@@ -198,7 +202,7 @@ class MainPanel(Form):
         open_docks(self.stage, self)
         self._drops.watch_window()
         if os.environ.get(AUTOSTART) == "1":
-            self.stage.turns.when_quiet(lambda: self.tell(self.session.start))
+            self.tell(self.session.start)
 
     def _given(self, key: str) -> Any:
         """What napari's command line has opened already: a trajectory, or the files of a series."""

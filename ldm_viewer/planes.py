@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import map_coordinates, zoom
 
 PLANES = ("x", "y", "z")
 FINER = 4  # points per grid point in a picture
@@ -34,6 +33,8 @@ class Plane(NamedTuple):
 
     def picture(self, density: np.ndarray, index: int) -> np.ndarray:
         """The cut on a finer grid, (4·across, 4·up): periodic cubic splines."""
+        from scipy.ndimage import zoom
+
         return zoom(self.cut(density, index), FINER, order=3, mode="grid-wrap", grid_mode=True)
 
     def index(self, grid: tuple[int, int, int], position: float) -> int:
@@ -85,6 +86,8 @@ class Oblique(NamedTuple):
 
     def picture(self, density: np.ndarray, cell: np.ndarray) -> np.ndarray:
         """The cut, (n, n) with n four times the grid's points: periodic cubic splines."""
+        from scipy.ndimage import map_coordinates
+
         n = FINER * max(density.shape)
         steps = ((np.arange(n) + 0.5) / n - 0.5) * self.side
         places = self.middle + steps[:, None, None] * self.across + steps[None, :, None] * self.up

@@ -11,7 +11,7 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ from engine.rollout import rollout
 from engine.samples import shipped
 from ldm_viewer.fit import fit, settled, start_of
 from ldm_viewer.frames import Series
-from ldm_viewer.ledger import Ledger
 from ldm_viewer.preferences import Preferences
 from ldm_viewer.reader import open_any
 from ldm_viewer.runs import (
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     import torch
 
     from engine.rollout import Frame
+    from ldm_viewer.ledger import Ledger
 
 
 class Session:
@@ -58,9 +58,15 @@ class Session:
             "cpu",
             Preferences().threads_to_use,
         )  # of the next emulator, of the next run
-        self.ledger = Ledger()  # for one thread beside the window
         self.state = State(emulators=tuple(self._folders))
         _open_sessions.add(self)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """For one thread beside the window, which imports what it needs."""
+        from ldm_viewer.ledger import Ledger
+
+        return Ledger()
 
     # -------------------------------------------------------------------------------------------- choosing
 

@@ -83,7 +83,7 @@ class Stage:
         viewer.canvas.grid.events.connect(lambda: QTimer.singleShot(0, self._drop_former_grids))
         self.turns = Turns()
         self.turns.add(self._poll, first=True)
-        self.turns.add(self._read_ahead)
+        self.turns.when_quiet(lambda: self.turns.add(self._read_ahead))
         self._reading: Future | None = None
         self._read: Series | None = None  # the truth that it is about
         QApplication.instance().aboutToQuit.connect(self.close)
@@ -182,6 +182,8 @@ class Stage:
         if not self._widgets:  # the window is gone, or the user closed all docks
             self.close()
             return False
+        if self._held:
+            return True  # the canvas has this turn
         before, now = self.session.state, time.monotonic()
         if self.session.has_news:
             if now < self._next_frame:
@@ -246,7 +248,7 @@ class Stage:
             return False
         if reading is None or reading.exception() or reading.result().behind or self._read is not state.truth:
             self._read = state.truth
-            self._reading = background.submit(self.session.ledger.read, state)
+            self._reading = background.submit(lambda: self.session.ledger.read(state))
         return False
 
     # ------------------------------------------------------------------------------------ session → viewer

@@ -161,6 +161,11 @@ class State:
         return 0 if self.forecast is None else len(self.forecast)
 
     @property
+    def awaited(self) -> bool:
+        """Whether a forecast is under way whose first frame is not there yet: all else can wait for it."""
+        return self.status is Status.RUNNING and not self.ready
+
+    @property
     def total(self) -> int:
         """Frames the forecast will show."""
         return 0 if self.film is None else len(self.film)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from napari.experimental import link_layers
 from napari.utils.colormaps import Colormap
@@ -42,6 +41,8 @@ SHELL = 0.45  # of the colours' reach: where a difference begins to be seen in 3
 
 def shells() -> Colormap:
     """The difference's colours for 3-D, with nothing between −45 and 45 % of their reach: ± surfaces."""
+    import matplotlib  # a tenth of a second of the start, were it above
+
     positions = np.linspace(-1, 1, 129)
     colors = matplotlib.colormaps[DIFFERENCE_COLORMAP]((positions + 1) / 2)
     colors[:, 3] = np.clip((np.abs(positions) - SHELL) / 0.1, 0.0, 0.9)

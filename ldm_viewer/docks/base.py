@@ -152,10 +152,11 @@ class LiveDock(QWidget):
         if job is not None and job.done():
             self._job, drawn = None, True
             self._deliver(job)
-        resting = self.session.state.status is Status.RUNNING and time.monotonic() < self._rests_until
+        state = self.session.state
+        resting = state.awaited or (state.status is Status.RUNNING and time.monotonic() < self._rests_until)
         if self._stale and self._job is None and self.seen and not resting:
             self._stale, self._rests_until = False, time.monotonic() + REST_S
-            self._job = self.pool.submit(self.compute, self.session.state, self.request())
+            self._job = self.pool.submit(self.compute, state, self.request())
         return drawn
 
     def _deliver(self, job: Future) -> None:

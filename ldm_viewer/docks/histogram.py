@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyqtgraph as pg
 
-from engine.observables import histogram, value_edges
 from engine.palette import FORECAST, TRUTH
 from engine.scores import jsd
 from ldm_viewer.docks.base import LiveDock
@@ -67,6 +66,8 @@ class HistogramDock(LiveDock):
 
     def compute(self, state: State, request: float) -> Distributions:
         """Both distributions at the slider."""
+        from engine.observables import histogram, value_edges
+
         edges = value_edges(request)
         return Distributions(
             edges, *(None if frame is None else histogram(frame, edges) for frame in state.pair())
@@ -75,6 +76,8 @@ class HistogramDock(LiveDock):
     def draw(self, result: Distributions) -> None:
         """Set the curves and the distance."""
         self._shown = result
+        if result.truth is not None and self.curves["truth"] not in self.plot.getPlotItem().items:
+            self._show_curve(self.curves["forecast"], result.edges, None)  # the truth is named first
         for name, values in (("truth", result.truth), ("forecast", result.forecast)):
             self._show_curve(self.curves[name], result.edges, values)
         self.plot.getViewBox().prepareForPaint()  # else it is part of the paint, and causes another one

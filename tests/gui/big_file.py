@@ -59,19 +59,15 @@ def _fill(name: str, item: h5py.Group | h5py.Dataset, frames: int) -> None:
 def open_it(path: Path) -> dict[str, float]:
     """Seconds from the choice of the file to its first frame on the canvas; MB beyond the empty viewer's."""
     import napari
-    from qtpy.QtOpenGLWidgets import QOpenGLWidget
     from qtpy.QtWidgets import QApplication
 
     from ldm_viewer.fluency import Redraws
-    from ldm_viewer.stage import main_window
 
     viewer = napari.Viewer()
     _, panel = viewer.window.add_plugin_dock_widget("ldm_viewer", "Forecast", tabify=True)
     _wait(lambda: panel.session.state.trajectory is not None, 3.0)
     before = psutil.Process().memory_info().rss
-    canvas = main_window(panel).centralWidget().findChild(QOpenGLWidget)
-    drawn = Redraws(canvas, lambda: float(str(panel.session.state.trajectory.path) == str(path)))
-    drawn._last = 0.0
+    drawn = Redraws(panel.stage.canvas, lambda: float(str(panel.session.state.trajectory.path) == str(path)))
     began = time.perf_counter()
     panel.open_paths([path])
     _wait(lambda: bool(drawn.times), 0.0)

@@ -66,10 +66,11 @@ class Window:
 
 def furnish(viewer: object, qtbot: object) -> SimpleNamespace:
     """Open panel and docks."""
+    from ldm_viewer.arrange import all_open
     from ldm_viewer.stage import existing_stage
 
     _, panel = viewer.window.add_plugin_dock_widget("ldm_viewer", "Forecast", tabify=True)
-    qtbot.waitUntil(lambda: "Slices" in docks(panel), timeout=20_000)
+    qtbot.waitUntil(lambda: all_open(panel.window()), timeout=20_000)
     qtbot.wait(200)
     stage = existing_stage(viewer)
     return SimpleNamespace(viewer=viewer, panel=panel, session=stage.session, stage=stage, docks=docks(panel))
