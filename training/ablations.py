@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from tqdm import tqdm
 
 from engine.emulator import Emulator, save_emulator
@@ -82,16 +83,23 @@ def switch(source: Path, recipe: Recipe, folder: Path) -> None:
 
 def run(
     data: Path,
-    out: Path,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     only: tuple[str, ...] = (),
     share: float = 0.1,
     equilibration_fs: float = 0.0,
     source: Path | None = None,
     device: str = "auto",
 ) -> None:
-    """Train the variants one after the other, then write the switched ones; what is there is kept.
+    """Train emulators that each lack one thing, for `ldm evaluate` to compare; finished ones are kept.
 
-    Raises ValueError for an unknown name, and where a folder holds another recipe.
+    Args:
+        data: trajectory file (H5MD) to learn from.
+        out: folder for the variants' folders.
+        only: names of variants; without it all.
+        share: share of each recipe's training steps.
+        equilibration_fs: time at the start of the file to leave out, fs.
+        source: emulator whose settings are switched, if not the trained variant `spectral`.
+        device: auto, cpu, cuda or mps.
     """
     unknown = set(only) - set(TRAINED) - set(SWITCHED)
     if unknown:

@@ -2,6 +2,8 @@
 
 import sys
 from argparse import ArgumentParser
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -84,81 +86,6 @@ def rivals_command(arguments: list[str]) -> None:
         run(config, data, out, only)
 
     tyro.cli(rivals, args=arguments, prog="ldm rivals")
-
-
-def ablate(
-    data: Path,
-    out: Out,
-    only: tuple[str, ...] = (),
-    share: float = 0.1,
-    equilibration_fs: float = 0.0,
-    source: Path | None = None,
-    device: str = "auto",
-) -> None:
-    """Train emulators that each lack one thing, for `ldm evaluate` to compare; finished ones are kept.
-
-    Args:
-        data: trajectory file (H5MD) to learn from.
-        out: folder for the variants' folders.
-        only: names of variants; without it all.
-        share: share of each recipe's training steps.
-        equilibration_fs: time at the start of the file to leave out, fs.
-        source: emulator whose settings are switched, if not the trained variant `spectral`.
-        device: auto, cpu, cuda or mps.
-    """
-    from training.ablations import run
-
-    run(data, out, only, share, equilibration_fs, source, device)
-
-
-def equilibrate(model: Path, data: Path, rounds: int = 2, members: int = 8, steps: int = 600) -> None:
-    """Let a trained emulator run free, and mend the stiffness of long waves until S(q) is training's.
-
-    Args:
-        model: folder of an emulator of the recipe `spectral`; it is written again when all is done.
-        data: trajectory file with the frames that it learnt from.
-        rounds: corrections; a free run comes before each, and one more shows what came of the last.
-        members: forecasts of a free run, from as many training frames.
-        steps: steps of a free run; the first tenth is not counted.
-    """
-    from training.equilibrate import run
-
-    run(model, data, rounds=rounds, members=members, steps=steps)
-
-
-def rollout(
-    data: Path,
-    out: Out,
-    model: str | None = None,
-    start: int = 1,
-    frames: int = 300,
-    members: int = 1,
-    seed: int = 0,
-    device: str = "auto",
-    group: int | None = None,
-    workers: int = 0,
-    scheduler: str | None = None,
-) -> None:
-    """Forecast a trajectory and write it as a trajectory file.
-
-    Args:
-        data: trajectory that holds the start.
-        out: file to write (H5MD); Ctrl-C keeps the frames made so far.
-        model: folder of an emulator or name of a shipped one; without it the shipped default. Like the
-            paper's may be given another sampler: paper@ddim:50, paper@dpm:20.
-        start: frame of `data`, on the model's time step, to start from (1 or later: a state needs its past).
-        frames: steps to forecast.
-        members: members of the ensemble.
-        seed: seed; member k draws the same noise whatever the number of members.
-        device: auto, cpu, cuda or mps.
-        group: members forecast together; without it all, or 8 where they are spread over workers.
-        workers: processes on this machine that Dask spreads the groups over.
-        scheduler: address of a running Dask scheduler, such as tcp://node1:8786, to use instead.
-    """
-    from training.rollout import run
-
-    where = {"device": device, "group": group, "workers": workers, "scheduler": scheduler}
-    run(data, out, model=model, start=start, frames=frames, members=members, seed=seed, **where)
 
 
 def evaluate(
@@ -248,29 +175,6 @@ def movie(
         return
     shot = Shot(show, plane, position, strip, title, None, parse_size(size), fps)
     run(truth, forecast, out, shot, every=every, member=member)
-
-
-def page(
-    truth: tyro.conf.Positional[Path],
-    forecast: tyro.conf.Positional[Path],
-    out: Out,
-    title: str = "",
-    every: int = 1,
-    member: int = 0,
-) -> None:
-    """Write two trajectory files as one HTML page: slices with a slider, curves, an isosurface; no network.
-
-    Args:
-        truth: trajectory file of the simulation.
-        forecast: trajectory file written by `ldm rollout`.
-        out: page to write: .html.
-        title: words above; without them system, emulator and file.
-        every: show every n-th frame.
-        member: member, if the forecast is an ensemble.
-    """
-    from training.movie import run_page
-
-    run_page(truth, forecast, out, title=title, every=every, member=member)
 
 
 def demo(out: Out = Path("demo"), headless: bool = False) -> None:
@@ -370,30 +274,37 @@ def info(file: tyro.conf.Positional[Path]) -> None:
     show(file)
 
 
-def convert_command(arguments: list[str]) -> None:
-    """CUBE, CHGCAR or XSF series to a trajectory and back; cut, thin or resample one."""
-    from training.convert import convert
-
-    tyro.cli(convert, args=arguments, prog="ldm convert")
-
-
-COMMANDS = {
+COMMANDS: dict[str, Callable | tuple[str, str]] = {
     "info": info,
-    "convert": convert_command,
+    "convert": (
+        "convert:convert",
+        "CUBE, CHGCAR or XSF series to a trajectory and back; cut, thin or resample one.",
+    ),
     "simulate": simulate_command,
     "train": train_command,
-    "equilibrate": equilibrate,
+    "equilibrate": (
+        "equilibrate:run",
+        "Let a trained emulator run free, and mend the stiffness of long waves until S(q) is training's.",
+    ),
     "rivals": rivals_command,
-    "ablate": ablate,
-    "rollout": rollout,
+    "ablate": (
+        "ablations:run",
+        "Train emulators that each lack one thing, for `ldm evaluate` to compare; finished ones are kept.",
+    ),
+    "rollout": ("rollout:run", "Forecast a trajectory and write it as a trajectory file."),
     "evaluate": evaluate,
     "movie": movie,
-    "page": page,
+    "page": (
+        "movie:run_page",
+        "Write two trajectory files as one HTML page: slices with a slider, curves, an isosurface; "
+        "no network.",
+    ),
     "view": view,
     "demo": demo,
     "bench": bench,
 }
-PARSE_THEMSELVES = (convert_command, simulate_command, train_command, rivals_command)
+"""Functions, or where in `training` to find one, whose arguments are the command's, and what it does."""
+PARSE_THEMSELVES = (simulate_command, train_command, rivals_command)
 """Commands whose flags are made from what they import."""
 
 
@@ -401,7 +312,7 @@ def main() -> None:
     """Entry point of `ldm`."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
-        lines = [f"  {name:<12}{(f.__doc__ or '').strip().splitlines()[0]}" for name, f in COMMANDS.items()]
+        lines = [f"  {name:<12}{_summary(command)}" for name, command in COMMANDS.items()]
         print("usage: ldm COMMAND …  (ldm COMMAND --help explains each)\n\n" + "\n".join(lines))
         return
     name, *rest = arguments
@@ -409,9 +320,24 @@ def main() -> None:
         sys.exit(f"ldm: no command {name!r}; there are {', '.join(COMMANDS)}")
     command = COMMANDS[name]
     try:
-        command(rest) if command in PARSE_THEMSELVES else tyro.cli(command, args=rest, prog=f"ldm {name}")
+        if command in PARSE_THEMSELVES:
+            command(rest)
+        else:
+            tyro.cli(_found(command), args=rest, prog=f"ldm {name}")
     except (ValueError, OSError) as error:
         sys.exit(f"ldm {name}: {error}")
+
+
+def _summary(command: Callable | tuple[str, str]) -> str:
+    return command[1] if isinstance(command, tuple) else command.__doc__.strip().splitlines()[0]
+
+
+def _found(command: Callable | tuple[str, str]) -> Callable:
+    """The function of a command; it and what it computes with are imported only now."""
+    if not isinstance(command, tuple):
+        return command
+    module, name = command[0].split(":")
+    return getattr(import_module(f"training.{module}"), name)
 
 
 if __name__ == "__main__":

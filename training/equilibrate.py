@@ -12,7 +12,15 @@ from engine.trajectory import Trajectory
 
 
 def run(model: Path, data: Path, *, rounds: int = 2, members: int = 8, steps: int = 600) -> None:
-    """Mend the emulator in `model` by its training frames in `data`; nothing is written before the end."""
+    """Let a trained emulator run free, and mend the stiffness of long waves until S(q) is training's.
+
+    Args:
+        model: folder of an emulator of the recipe `spectral`; it is written again when all is done.
+        data: trajectory file with the frames that it learnt from.
+        rounds: corrections; a free run comes before each, and one more shows what came of the last.
+        members: forecasts of a free run, from as many training frames.
+        steps: steps of a free run; the first tenth is not counted.
+    """
     emulator = Emulator.load(model)
     training = emulator.adapt(Trajectory(data).between(*emulator.card["data"]["train_fs"]))
     ratios = []

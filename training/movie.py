@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import tyro
 from tqdm import tqdm
 
 from engine.trajectory import Trajectory
@@ -65,9 +66,24 @@ def run_surface(
 
 
 def run_page(
-    truth: Path, forecast: Path, out: Path, *, title: str = "", every: int = 1, member: int = 0
+    truth: tyro.conf.Positional[Path],
+    forecast: tyro.conf.Positional[Path],
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    *,
+    title: str = "",
+    every: int = 1,
+    member: int = 0,
 ) -> Path:
-    """Write the page at the forecast's own times."""
+    """Write two trajectory files as one HTML page: slices with a slider, curves, an isosurface; no network.
+
+    Args:
+        truth: trajectory file of the simulation.
+        forecast: trajectory file written by `ldm rollout`.
+        out: page to write: .html.
+        title: words above; without them system, emulator and file.
+        every: show every n-th frame.
+        member: member, if the forecast is an ensemble.
+    """
     from ldm_viewer.page import write_page
 
     footage, about = open_footage(truth, forecast, every=every, member=member, smooth=False)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import tyro
 from tqdm import tqdm
 
 from engine.emulator import Emulator
@@ -77,19 +78,34 @@ def provenance(
 
 def run(
     data: Path,
-    out: Path,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     *,
-    model: str | None,
-    start: int,
-    frames: int,
-    members: int,
-    seed: int,
-    device: str,
+    model: str | None = None,
+    start: int = 1,
+    frames: int = 300,
+    members: int = 1,
+    seed: int = 0,
+    device: str = "auto",
     group: int | None = None,
     workers: int = 0,
     scheduler: str | None = None,
 ) -> None:
-    """Forecast with a progress bar: all members together, or in groups of `group`, spread over workers."""
+    """Forecast a trajectory and write it as a trajectory file.
+
+    Args:
+        data: trajectory that holds the start.
+        out: file to write (H5MD); Ctrl-C keeps the frames made so far.
+        model: folder of an emulator or name of a shipped one; without it the shipped default. Like the
+            paper's may be given another sampler: paper@ddim:50, paper@dpm:20.
+        start: frame of `data`, on the model's time step, to start from (1 or later: a state needs its past).
+        frames: steps to forecast.
+        members: members of the ensemble.
+        seed: seed; member k draws the same noise whatever the number of members.
+        device: auto, cpu, cuda or mps.
+        group: members forecast together; without it all, or 8 where they are spread over workers.
+        workers: processes on this machine that Dask spreads the groups over.
+        scheduler: address of a running Dask scheduler, such as tcp://node1:8786, to use instead.
+    """
     group = group or (members if not workers and scheduler is None else GROUP)
     about = {"start": start, "frames": frames, "seed": seed}
     if group >= members:
