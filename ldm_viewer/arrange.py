@@ -10,8 +10,8 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from ldm_viewer.reader import is_trajectory, series_of
-from ldm_viewer.stage import docked, main_window
 from ldm_viewer.triptych import MARGIN
+from ldm_viewer.whereabouts import docked, main_window
 
 if TYPE_CHECKING:
     from ldm_viewer.stage import Stage

@@ -1,8 +1,9 @@
 """Films napari's own canvas: the camera goes round, or time goes by; pictures are taken in the GUI thread.
 
-Only that thread may draw with OpenGL, so pictures are taken one per timer tick, and between two of them the
-window has as long for itself as the last one took; the encoder waits for them in a thread of its own. Camera
-and slider go back to where they were.
+Only that thread may draw with OpenGL, and a picture is one piece of work: in 3-D and without a graphics card
+nearly all of it is casting rays through every pixel. So pictures are taken one per timer tick, and between
+two of them the window has as long for itself as the last one took; the encoder waits for them, and writes
+words on them, in a thread of its own. Camera and slider go back to where they were.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer
-from scipy.spatial.transform import Rotation
 
 from ldm_viewer.encoder import MovieCancelled
 from ldm_viewer.turntable import stamped
@@ -54,8 +54,8 @@ class CanvasFilm(QObject):
 
     def pictures(self) -> Iterator[np.ndarray]:
         """For the other thread: all pictures in turn."""
-        for _ in self._moments:
-            yield self._await()
+        for time_fs, _ in self._moments:
+            yield stamped(self._await(), self._ride.title, f"{time_fs - self._zero:.0f} fs", LIGHT)
 
     def _await(self) -> np.ndarray:
         while True:
@@ -84,15 +84,16 @@ class CanvasFilm(QObject):
             self._timer.setInterval(max(TICK_MS, took_ms))  # half of the time is the user's
 
     def _picture(self, time_fs: float, turned: float) -> np.ndarray:
-        viewer, ride = self._viewer, self._ride
+        viewer = self._viewer
         if turned:
+            from scipy.spatial.transform import Rotation
+
             ahead, up = self._directions
             turn = Rotation.from_rotvec(np.deg2rad(turned) * up)
             viewer.camera.set_view_direction(tuple(turn.apply(ahead)), tuple(up))
         if time_fs != viewer.dims.point[0]:
             viewer.dims.set_point(0, time_fs)
-        picture = viewer.screenshot(size=ride.size[::-1], flash=False)
-        return stamped(picture, ride.title, f"{time_fs - self._zero:.0f} fs", LIGHT)
+        return viewer.screenshot(size=self._ride.size[::-1], flash=False)
 
     def _end(self) -> None:
         self._timer.stop()

@@ -23,8 +23,8 @@ from engine.samples import DEFAULT, shipped
 from ldm_viewer.arrange import all_open
 from ldm_viewer.opening import MainPanel
 from ldm_viewer.panel import AUTOSTART
-from ldm_viewer.stage import main_window
 from ldm_viewer.state import Status
+from ldm_viewer.whereabouts import main_window
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QMainWindow
@@ -105,7 +105,7 @@ class _Watch:
     def _shoot(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
-        self.stage.release_canvas()  # it may be held back between a frame's slicing and its drawing
+        self.stage.hold.release()  # it may be held back between a frame's slicing and its drawing
         self.viewer.window.screenshot(str(part), flash=False, canvas_only=False)
         os.replace(part, self.path)
         self.viewer.close()

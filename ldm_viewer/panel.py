@@ -20,9 +20,10 @@ from ldm_viewer.form import OTHER, Form, put
 from ldm_viewer.memory import uncollected
 from ldm_viewer.preferences import Preferences
 from ldm_viewer.reader import GIVEN, SAMPLE, SERIES, series_of
-from ldm_viewer.stage import docked, stage_of
+from ldm_viewer.stage import stage_of
 from ldm_viewer.state import State, Status
 from ldm_viewer.statefile import SUFFIX, open_state, save_state
+from ldm_viewer.whereabouts import docked
 from ldm_viewer.words import describe_emulator, describe_run, describe_trajectory, members_of
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class MainPanel(Form):
             self.session.changed.disconnect(self._on_changed, missing_ok=True)
             return
         if state.ready > old.ready and state.status is old.status:
-            self.stage.with_canvas(self._show_newest)  # one painting for both
+            self.stage.hold.then(self._show_newest)  # one painting for both
         else:
             self._show(state)
         if state.status is Status.FAILED and old.status is not Status.FAILED:

@@ -35,6 +35,7 @@ from ldm_viewer.runs import (
     truth_beside,
     with_room,
 )
+from ldm_viewer.shelf import Shelf
 from ldm_viewer.state import Beside, Origin, State, Status
 from ldm_viewer.worker import ForecastWorker
 
@@ -52,13 +53,11 @@ class Session:
 
     def __init__(self, make_rollout: Callable[..., Iterator[Frame]] = rollout) -> None:
         self._make_rollout = make_rollout
-        self._folders = dict(shipped())
+        self.shelf = Shelf(shipped())
         self._worker: ForecastWorker | None = None
-        self.device, self.threads = (
-            "cpu",
-            Preferences().threads_to_use,
-        )  # of the next emulator, of the next run
-        self.state = State(emulators=tuple(self._folders))
+        self.device = "cpu"  # of the next emulator
+        self.threads = Preferences().threads_to_use  # of the next run
+        self.state = State(emulators=self.shelf.names)
         _open_sessions.add(self)
 
     @cached_property
@@ -88,12 +87,9 @@ class Session:
 
     def choose_emulator(self, name_or_folder: str | Path) -> None:
         """Load a shipped emulator by name or any other by folder. Raises IncompatibleError in words."""
-        name = str(name_or_folder)
-        emulator = Emulator.load(self._folder(name), self.device)
+        emulator = Emulator.load(self.shelf.folder(name_or_folder), self.device)
         self._retire()
-        if name not in self._folders:
-            name = emulator.name if emulator.name not in self._folders else name
-            self._folders[name] = Path(name_or_folder)
+        name = self.shelf.put(name_or_folder, emulator.name)
         found = fit(self.state.trajectory, emulator)
         adapted, run = found["adapted"], self.state.shown
         if run is not None and adapted is not None and tuple(adapted.grid) == run.series(0).grid:
@@ -105,7 +101,7 @@ class Session:
         self._replace(
             emulator=emulator,
             chosen=name,
-            emulators=tuple(self._folders),
+            emulators=self.shelf.names,
             **forecasts,
             **found,
             setup=settled(
@@ -117,22 +113,14 @@ class Session:
 
     def offer_emulator(self, folder: str | Path) -> str:
         """Put the folder of an emulator on the list, unless it is there; returns its name on it."""
-        folder = Path(folder)
-        for name, other in self._folders.items():
-            if other == folder:
-                return name
-        name = folder.name if folder.name not in self._folders else str(folder)
-        self._folders[name] = folder
-        self._replace(emulators=tuple(self._folders))
+        name = self.shelf.name_of(folder) or self.shelf.put(folder, Path(folder).name)
+        if name not in self.state.emulators:
+            self._replace(emulators=self.shelf.names)
         return name
 
     def emulator_address(self) -> str:
         """What `choose_emulator` takes to choose this one again, here or after a restart; empty for none."""
-        name = self.state.chosen
-        return name if name in shipped() else str(self._folders.get(name, ""))
-
-    def _folder(self, address: str) -> Path:
-        return Path(self._folders.get(address, address))
+        return self.shelf.address(self.state.chosen)
 
     def configure(self, **fields: Any) -> None:
         """Change fields of `Setup` for the next forecast; SessionError names a value that makes no sense."""
@@ -203,7 +191,7 @@ class Session:
         emulator, trajectory = self.state.emulator, self.state.trajectory
         start_of(self.state)
         makers = {
-            address: Emulator.load(self._folder(address), self.device) for address in parent.addresses()
+            address: Emulator.load(self.shelf.folder(address), self.device) for address in parent.addresses()
         }
         origin_fs = parent.time_fs(makers)
         words = f"fork at {origin_fs:g} fs"

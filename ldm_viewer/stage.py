@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
-from qtpy.QtWidgets import QAbstractItemView, QApplication, QDockWidget, QMainWindow, QWidget
+from qtpy.QtWidgets import QApplication, QWidget
 from vispy.scene.cameras import BaseCamera
 
 from ldm_viewer import forecaster
+from ldm_viewer.hold import Hold
 from ldm_viewer.session import Session
 from ldm_viewer.triptych import MARGIN, Triptych
 from ldm_viewer.turns import Turns
+from ldm_viewer.whereabouts import docked, main_window
 from ldm_viewer.worker import background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from concurrent.futures import Future
 
     import napari
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from ldm_viewer.state import State
 
 FRAME_S = 0.09  # at least between frames of a forecast: a process makes more than a window can draw
-LAYER_LIST = "layer list"  # napari's name for the dock with the thumbnails
-CANVAS_MS = 2  # not 0: that would be an event, handled before the timers that wait
 
 _stages: weakref.WeakKeyDictionary[Any, Stage] = weakref.WeakKeyDictionary()
 
@@ -49,19 +49,6 @@ def existing_stage(viewer: napari.Viewer) -> Stage | None:
     return _stages.get(getattr(viewer, "__wrapped__", viewer))
 
 
-def docked(widget: QWidget) -> bool:
-    """Whether a widget is still in a window: napari takes a closed dock's widget out without deleting it."""
-    return isalive(widget) and main_window(widget) is not None
-
-
-def main_window(widget: QWidget) -> QMainWindow | None:
-    """The window that a widget belongs to; that of a floating dock is, to Qt, the dock itself."""
-    above: QWidget | None = widget
-    while above is not None and not isinstance(above, QMainWindow):
-        above = above.parentWidget()
-    return above
-
-
 class Stage:
     """Keeps a viewer's layers and slider in step with a session."""
 
@@ -73,8 +60,7 @@ class Stage:
         self._atoms_key: Any = None
         self._moving = False
         self._next_frame = 0.0  # the earliest moment for it
-        self._held: list[QWidget] = []
-        self._with_canvas: list[Callable[[], None]] = []
+        self.hold = Hold()
         self._widgets: list[QWidget] = []
         session.changed.connect(self._show)
         viewer.dims.events.current_step.connect(self._on_slider)
@@ -182,49 +168,16 @@ class Stage:
         if not self._widgets:  # the window is gone, or the user closed all docks
             self.close()
             return False
-        if self._held:
+        if self.hold.on:
             return True  # the canvas has this turn
         before, now = self.session.state, time.monotonic()
         if self.session.has_news:
             if now < self._next_frame:
                 return False
             self._next_frame = now + FRAME_S
-            self._hold_canvas()
+            self.hold.take(self.canvas)
         self.session.poll()
         return self.session.state is not before
-
-    def _hold_canvas(self) -> None:
-        """Let the canvas paint in the next round of the event loop: slicing first, then drawing.
-
-        Together they would take 50 ms at a stretch. What the slicing changes around the canvas is held as
-        well: every paint has Qt compose the whole window, so it pays to paint once.
-        """
-        canvas = self.canvas
-        if canvas is None or self._held:
-            return
-        window = main_window(canvas)
-        lists = [dock.findChild(QAbstractItemView) for dock in window.findChildren(QDockWidget, LAYER_LIST)]
-        self._held = [window.centralWidget(), *filter(None, lists)]
-        for widget in self._held:
-            widget.setUpdatesEnabled(False)
-        QTimer.singleShot(CANVAS_MS, self.release_canvas)
-
-    def release_canvas(self) -> None:
-        """Paint now what is held back, and all that waits for it."""
-        held, self._held = self._held, []
-        waiting, self._with_canvas = self._with_canvas, []
-        for widget in held:
-            if isalive(widget):
-                widget.setUpdatesEnabled(True)
-        for call in waiting:
-            call()
-
-    def with_canvas(self, call: Callable[[], None]) -> None:
-        """Call when the canvas paints the newest frame: at once, unless it is held back."""
-        if self._held:
-            self._with_canvas.append(call)
-        else:
-            call()
 
     def _drop_former_grids(self) -> None:
         """For every shape of the grid there are new views; the former stay in the canvas, 1 MB each."""

@@ -24,8 +24,9 @@ from qtpy.QtWidgets import (
 )
 
 from ldm_viewer.sheet import SUFFIXES, Pictures, Sheet
-from ldm_viewer.stage import docked, stage_of
+from ldm_viewer.stage import stage_of
 from ldm_viewer.state import Status
+from ldm_viewer.whereabouts import docked
 from ldm_viewer.worker import background
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from ldm_viewer.export import Export
 from ldm_viewer.movie import Film, Shot, slice_movie
 from ldm_viewer.order import CANVAS, PAGE, SLICES, SURFACES, Order, about_page, fitted, footage_of, title_of
 from ldm_viewer.page import write_page
-from ldm_viewer.stage import docked, main_window
 from ldm_viewer.turntable import TIME, Ride, surface_movie, surface_picture
+from ldm_viewer.whereabouts import docked, main_window
 from ldm_viewer.worker import step_aside
 
 if TYPE_CHECKING:

@@ -45,7 +45,8 @@ from ldm_viewer.jobs import (
     stop,
 )
 from ldm_viewer.preview import best_step
-from ldm_viewer.stage import docked, stage_of
+from ldm_viewer.stage import stage_of
+from ldm_viewer.whereabouts import docked
 
 if TYPE_CHECKING:
     import subprocess

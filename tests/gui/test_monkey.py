@@ -36,7 +36,7 @@ from ldm_viewer.docks.training import TrainingDock
 from ldm_viewer.docks.training_form import STEPS
 from ldm_viewer.jobs import known_runs
 from ldm_viewer.panel import MainPanel
-from ldm_viewer.stage import main_window
+from ldm_viewer.whereabouts import main_window
 
 ACTIONS = int(os.environ.get("LDM_MONKEY", "60"))
 SEED = int(os.environ.get("LDM_MONKEY_SEED", "1"))

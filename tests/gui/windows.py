@@ -86,12 +86,13 @@ def begin_afresh(desk: SimpleNamespace, view: dict) -> None:
     from engine.palette import FIELD_COLORMAP
     from ldm_viewer.ledger import Ledger
     from ldm_viewer.preferences import Preferences
+    from ldm_viewer.shelf import Shelf
     from ldm_viewer.state import State
 
     session, viewer = desk.session, desk.viewer
     session.close()
-    session.ledger, session._folders = Ledger(), dict(ldm_viewer.session.shipped())
-    session._replace(**vars(State(emulators=tuple(session._folders))))
+    session.ledger, session.shelf = Ledger(), Shelf(ldm_viewer.session.shipped())
+    session._replace(**vars(State(emulators=session.shelf.names)))
     for layer in set(viewer.layers) - {*desk.stage.triptych._images(), *desk.stage.triptych.atoms}:
         viewer.layers.remove(layer)
     viewer.dims.ndisplay = 2
