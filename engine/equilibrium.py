@@ -15,6 +15,7 @@ from torch import Tensor
 
 from engine.emulator import Emulator
 from engine.rollout import member_stream
+from engine.stationarity import time_mean
 from engine.trajectory import Trajectory
 
 SETTLING = 10
@@ -46,7 +47,9 @@ def equilibrate(
 ) -> Iterator[Balance]:
     """Mend the softness of long waves by free runs from `training` frames.
 
-    Long are those longer than the slowest, which lie at the main peak of S(q) (de Gennes narrowing).
+    Long are those longer than the slowest, which lie at the main peak of S(q) (de Gennes narrowing). A
+    difference d is mended by the part d²/(d² + e²), e the error of S(q) from so few frames: no more than they
+    can tell.
 
     One free run of `members` for every round, and one that shows what came of it. `training` is adapted, and
     holds the frames that the emulator learnt from. Raises ValueError, in words, for an emulator of another
@@ -55,7 +58,7 @@ def equilibrate(
     if not hasattr(emulator.model, "elasticity"):
         raise ValueError(f"{emulator.name} has no plane waves whose elasticity could be mended")
     elasticity = emulator.model.elasticity
-    wanted = _spectrum(emulator, training)
+    wanted, doubt = _spectrum(emulator, training)
     swing = wanted[1] / wanted[0] / elasticity.kick[1].square()  # (ω Δτ)², in harmonic motion
     longer = slice(1, 1 + int(swing[1:].argmin()))
     starts = np.linspace(emulator.history, len(training) - 1, members, dtype=int)
@@ -73,15 +76,19 @@ def equilibrate(
                 "equilibrium to mend; train it longer"
             )
         if lap < rounds:
-            elasticity.softness[longer] += (1 - ratio) * swing[longer]
+            off = 1 - ratio
+            elasticity.softness[longer] += off**3 / (off**2 + doubt[longer] ** 2) * swing[longer]
         yield Balance((lap + 1) * steps, total, ratio.cpu().numpy())
 
 
-def _spectrum(emulator: Emulator, training: Trajectory) -> Tensor:
-    """`_power` of the training frames."""
+def _spectrum(emulator: Emulator, training: Trajectory) -> tuple[Tensor, Tensor]:
+    """`_power` of the training frames, and for density the relative error of that mean (knots,)."""
     frames = np.linspace(emulator.history, len(training) - 1, min(SAMPLED, len(training) // 2), dtype=int)
     powers = [_power(emulator, emulator.encode(emulator.initial_state(training, i))) for i in frames]
-    return torch.stack(powers).mean(0)
+    series = torch.stack(powers)
+    means = [time_mean(knot) for knot in series[:, 0].T.cpu().numpy()]
+    doubt = [mean.error / max(mean.value, 1e-30) for mean in means]
+    return series.mean(0), torch.tensor(doubt, dtype=series.dtype, device=series.device)
 
 
 def _free_run(emulator: Emulator, states: Tensor, steps: int, seed: int) -> Iterator[Tensor]:

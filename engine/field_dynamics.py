@@ -135,15 +135,14 @@ class FieldDynamics(Dynamics):
     def _advance(self, latents: Tensor, noise: Tensor) -> Tensor:
         width = self.recipe.data.window * self.recipe.autoencoder.latent
         past, before = latents[:, :width], latents[:, width:]
-        luck = noise.mean((2, 3, 4)) * noise[0, 0].numel() ** 0.5  # a potential's mean moves nothing
         if before.shape[1]:
             noise = self.denoiser.remember(noise, before)
-        following = self.correct(self.denoiser.sample(past, noise), luck)
+        following = self.correct(self.denoiser.sample(past, noise))
         past = torch.cat([following, past], dim=1)[:, :width]
         return torch.cat([past, torch.cat([noise, before], dim=1)[:, : before.shape[1]]], dim=1)
 
-    def correct(self, latent: Tensor, luck: Tensor) -> Tensor:
-        """What physics says of a forecast (B, C, …) whatever the network thinks; `luck` (B, C) is normal."""
+    def correct(self, latent: Tensor) -> Tensor:
+        """What physics says of a forecast (B, C, …) whatever the network thinks."""
         return latent
 
 
@@ -215,8 +214,8 @@ class WaveDynamics(FieldDynamics):
         chains = [self.latents(chains[:needed]) for chains in self.some_chains(data, SETTLED)]
         self.denoiser.settle(torch.cat(chains, dim=1))
 
-    def correct(self, latent: Tensor, luck: Tensor) -> Tensor:
+    def correct(self, latent: Tensor) -> Tensor:
         """Stiffness, charge, temperature, range: see `Elasticity` and `Corrections`."""
         if self.corrections.config.elastic:
             latent = self.elasticity(latent, self.denoiser.network.hats(tuple(latent.shape[2:])))
-        return self.corrections(latent, luck)
+        return self.corrections(latent)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine import symmetry
+from engine import equilibrium, symmetry
 from engine.elasticity import Elasticity
 from engine.emulator import Emulator
 from engine.equilibrium import equilibrate
 from engine.radial import hat_functions
 from engine.samples import sample_path, shipped
+from engine.stationarity import Mean
 from engine.trajectory import Trajectory
 from training.equilibrate import run
 
@@ -71,6 +72,22 @@ def test_runs_that_break_are_told_and_nothing_is_written(tmp_path):
     with pytest.raises(ValueError, match="free runs of broken break within 400 fs"):
         for _ in equilibrate(emulator, training_frames(emulator), members=1, steps=40):
             pass
+
+
+def test_no_more_is_mended_than_training_frames_can_tell(monkeypatch):
+    """A difference d beside an error e of the wanted S(q) is mended by d²/(d² + e²) of it."""
+    changes = {}
+    monkeypatch.setattr(equilibrium, "SAMPLED", 8)
+    for error in (0.0, 0.1, 1e6):
+        monkeypatch.setattr(equilibrium, "time_mean", lambda x, e=error: Mean(1.0, e, 1.0, 1))
+        emulator = Emulator.load(shipped()["spectral"])
+        before = emulator.model.elasticity.softness.clone()
+        rounds = equilibrate(emulator, training_frames(emulator), rounds=1, members=1, steps=10)
+        off = next(1 - b.ratio for b in rounds if b.ratio is not None)
+        list(rounds)
+        changes[error] = (emulator.model.elasticity.softness - before)[1:4].numpy()
+    assert np.abs(changes[0.0]).min() > 0 and np.allclose(changes[1e6], 0, atol=1e-6)
+    assert np.allclose(changes[0.1], changes[0.0] * off**2 / (off**2 + 0.01), rtol=1e-3, atol=1e-7)
 
 
 @pytest.mark.slow
