@@ -18,17 +18,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.emulator import write_card
 from engine.samples import DEFAULT, shipped
-from ldm_viewer.arrange import all_open
-from ldm_viewer.opening import MainPanel
-from ldm_viewer.panel import AUTOSTART
 from ldm_viewer.state import Status
 from ldm_viewer.whereabouts import main_window
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QMainWindow
 
+    from ldm_viewer.panel import MainPanel
     from ldm_viewer.session import Session
 
 SIZE = (1280, 800)
@@ -62,6 +59,8 @@ class _Watch:
         self._timer.start(50)
 
     def _look(self) -> None:
+        from ldm_viewer.arrange import all_open
+
         state, now = self.session.state, time.perf_counter()
         if not self._whole_since and all_open(self.window):
             self._whole_since = now
@@ -130,7 +129,10 @@ def window(
     window stood, frames and redraws a second and event-loop gaps; with `compare` the rate of the same
     forecast without a window, taken afterwards.
     """
-    import napari
+    import napari.viewer  # in this order, as `napari -w` does
+
+    import ldm_viewer.opening  # noqa: F401
+    from ldm_viewer.panel import AUTOSTART
 
     os.environ[AUTOSTART] = "1"
     viewer = napari.Viewer(ndisplay=ndisplay, show=False)  # as `napari -w`
@@ -174,6 +176,8 @@ def _compared(session: Session, live: float) -> dict[str, float]:
 @contextmanager
 def on_grid(folder: Path, points: int) -> Iterator[Path]:
     """A copy of an emulator of plane waves, which draws them on any grid: here on points³."""
+    from engine.emulator import write_card
+
     with tempfile.TemporaryDirectory() as kept:
         copy = Path(kept) / f"{folder.name}-{points}"
         shutil.copytree(folder, copy)
