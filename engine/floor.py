@@ -39,18 +39,20 @@ def ratio_of_medians(
 ) -> dict[str, float]:
     """Median of `forecast` (n, …) over median of `reference` (m, …), with a 90 % bootstrap interval.
 
+    NaN in `reference` is a pair that does not count; in `forecast` it is a broken run, and so is the ratio.
     Whole blocks are drawn, as many as there are `independent` ones (of forecast, of reference): overlapping
     blocks sharpen the median but are not worth as many. One independent block has no interval (NaN).
     """
     generator = np.random.default_rng(seed)
     draws = []
-    for values, count in zip((forecast, reference), independent, strict=True):
+    medians = (np.median, np.nanmedian)
+    for median, values, count in zip(medians, (forecast, reference), independent, strict=True):
         count = int(np.clip(round(count), 1, len(values)))
         picks = generator.integers(len(values), size=(RESAMPLES, count))
-        draws.append(np.median(values[picks].reshape(RESAMPLES, -1), axis=1))
+        draws.append(median(values[picks].reshape(RESAMPLES, -1), axis=1))
     low, high = np.quantile(draws[0] / draws[1], [0.05, 0.95])
     alone = min(len(forecast), len(reference), *independent) < 2
-    middle = float(np.median(forecast)), float(np.median(reference))
+    middle = float(np.median(forecast)), float(np.nanmedian(reference))
     return {
         "ratio": middle[0] / middle[1] if middle[1] > 0 else float("nan"),
         "low": float("nan") if alone else float(low),
@@ -66,8 +68,17 @@ def floor_ratios(
     truths: Sequence[Record],
     lags_fs: np.ndarray,
     independent: tuple[float, float],
+    siblings: Sequence[Record] = (),
 ) -> dict[str, dict[str, float]]:
-    """Each of SCORES, blocks of a forecast over blocks of AIMD, both against the same stretches of truth."""
+    """Each of SCORES, blocks of a forecast over blocks of AIMD, both against the same stretches of truth.
+
+    `siblings` are the `truths` at the step of the blocks: stretches of truth are AIMD too, and each is held
+    against the others.
+    """
     mine = block_scores(blocks, truths, lags_fs)
     floor = block_scores(references, truths, lags_fs)
+    if len(siblings) > 1:
+        among = block_scores(siblings, truths, lags_fs)
+        among[np.arange(len(truths)), np.arange(len(truths))] = np.nan
+        floor = np.concatenate([floor, among])
     return {name: ratio_of_medians(mine[..., k], floor[..., k], independent) for k, name in enumerate(SCORES)}

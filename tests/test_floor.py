@@ -45,6 +45,21 @@ def test_the_ratio_is_that_of_the_medians_of_the_scores(truth, reference):
     assert ratios["jsd_nats"]["ratio"] == pytest.approx(np.median(scores[:3]) / np.median(scores))
 
 
+def test_stretches_of_truth_are_held_against_each_other_and_none_against_itself(reference):
+    """The floor of stretches a, b, c and a block d: the median over d|a, d|b, d|c and six pairs of three."""
+    truths, block = reference[:3], reference[4]
+    ratios = floor.floor_ratios([block], [block], truths, LAGS, (1, 4), truths)
+    pairs = [(block, t) for t in truths] + [(s, t) for s in truths for t in truths if s is not t]
+    for name in floor.SCORES:
+        scores = [score(one, other, LAGS)[name] for one, other in pairs]
+        assert ratios[name]["floor"] == pytest.approx(np.median(scores))
+    alone, without = (
+        floor.floor_ratios([block], reference, truths[:1], LAGS, (1, 10), *siblings)["jsd_nats"]["floor"]
+        for siblings in ((truths[:1],), ())
+    )
+    assert alone == without
+
+
 def test_the_interval_covers_the_true_ratio_of_two_exponential_laws():
     """Medians of 1.5·Exp and of Exp, so a ratio of 1.5, in nine of ten intervals."""
     generator, hits = np.random.default_rng(4), []

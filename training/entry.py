@@ -21,11 +21,13 @@ CURVE_SCORES = (*SCORES, "sqw_rel_error", "electrons_mean", "electrons_std")
 class Reference:
     """Blocks of AIMD that overlap no truth, for the floor, on one grid and at one sampling step.
 
-    `truths` are the stretches of the unseen window, of the same duration, that blocks are scored against.
+    `truths` are the stretches of the unseen window, of the same duration, that blocks are scored against;
+    `siblings` the same stretches at the step of the blocks, each scored against the others.
     """
 
     blocks: tuple[Record, ...]
     truths: tuple[Record, ...]
+    siblings: tuple[Record, ...]
     duration_fs: float
     independent: float  # how many blocks would fit side by side
     source: str

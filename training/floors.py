@@ -37,6 +37,7 @@ def reference(
     return Reference(
         blocks=tuple(cut(record, frames, max(1, frames // OVERLAP))),
         truths=tuple(stretches),
+        siblings=tuple(stretch.every(forecaster.stride).part(0, frames) for stretch in stretches),
         duration_fs=frames * bench.dt_fs,
         independent=len(record) / frames,
         source=_about(source),
@@ -52,7 +53,8 @@ def over_floor(entry: Entry, aimd: Reference | None) -> dict:
     if not blocks or entry.runs[0].dt_fs != aimd.blocks[0].dt_fs:
         return {}
     lags = entry.bench.lags_fs(frames)
-    return floor_ratios(blocks, aimd.blocks, aimd.truths, lags, (len(blocks), aimd.independent))
+    worth = aimd.independent + (len(aimd.siblings) if len(aimd.siblings) > 1 else 0)
+    return floor_ratios(blocks, aimd.blocks, aimd.truths, lags, (len(blocks), worth), aimd.siblings)
 
 
 def _about(source: Trajectory) -> str:

@@ -111,11 +111,13 @@ def floor_caption(evaluation: Evaluation) -> str:
     aimd = evaluation.reference
     if aimd is None:
         return "No floor: there is no AIMD beside the truth that is long enough for blocks."
+    stretches = len(aimd.siblings)
+    among = f", and the {stretches} stretches of unseen AIMD against each other" if stretches > 1 else ""
     return (
         "Behind a score its ratio to the floor with a 90 % bootstrap interval; 1 is another AIMD run. Ratio "
         f"of medians over blocks of {aimd.duration_fs:g} fs, each against unseen AIMD: blocks of the free "
         f"run, and {len(aimd.blocks)} overlapping ones (worth {aimd.independent:.1f}) of {aimd.source} at "
-        "the same step. Any copy: lattice rolls and, in a cubic cell, the 48 cube operations."
+        f"the same step{among}. Any copy: lattice rolls and, in a cubic cell, the 48 cube operations."
     )
 
 
