@@ -56,14 +56,15 @@ def _complete(stage: Stage, panel: QWidget) -> None:
 
     def open_next() -> bool:
         window = main_window(panel) if docked(panel) else None
-        if window is None or not behind:
+        if not behind:
             stage.turns.remove(open_next)
-        elif window.isVisible() and not stage.session.state.awaited:
+        elif window is not None and window.isVisible() and not stage.session.state.awaited:
             _put_behind(stage, window, *behind.pop(0))
             return True
         return False
 
     stage.turns.add(open_next)
+    stage.attend(panel)  # a turn before it stood in the window would have dismissed it
 
 
 def _opened(stage: Stage, window: QMainWindow, name: str) -> QDockWidget | None:

@@ -76,7 +76,8 @@ class Stage:
 
     def attend(self, widget: QWidget) -> None:
         """Work as long as a widget of ours lives in the window."""
-        self._widgets.append(widget)
+        if widget not in self._widgets:
+            self._widgets.append(widget)
         self.turns.start()
 
     @property

@@ -70,7 +70,7 @@ def furnish(viewer: object, qtbot: object) -> SimpleNamespace:
     from ldm_viewer.stage import existing_stage
 
     _, panel = viewer.window.add_plugin_dock_widget("ldm_viewer", "Forecast", tabify=True)
-    qtbot.waitUntil(lambda: all_open(panel.window()), timeout=20_000)
+    qtbot.waitUntil(lambda: all_open(panel.window()), timeout=60_000)
     qtbot.wait(200)
     stage = existing_stage(viewer)
     return SimpleNamespace(viewer=viewer, panel=panel, session=stage.session, stage=stage, docks=docks(panel))
