@@ -96,7 +96,7 @@ SPECTRAL = Recipe(
     "spectral",
     data=DataConfig(stride=5, symmetries=True),
     autoencoder=SpectralConfig(),
-    diffusion=PropagatorConfig(inflation=1.45),
+    diffusion=PropagatorConfig(inflation=1.6),
     loss=LossConfig(sjsd=0.0),
     corrections=CorrectionsConfig(heat=1.02),
     training=TrainingConfig(
