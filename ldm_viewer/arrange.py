@@ -64,7 +64,6 @@ def _complete(stage: Stage, panel: QWidget) -> None:
         return False
 
     stage.turns.add(open_next)
-    stage.attend(panel)  # a turn before it stood in the window would have dismissed it
 
 
 def _opened(stage: Stage, window: QMainWindow, name: str) -> QDockWidget | None:

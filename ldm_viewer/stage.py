@@ -61,6 +61,7 @@ class Stage:
         self._moving = False
         self._next_frame = 0.0  # the earliest moment for it
         self.hold = Hold()
+        self._arriving: list[QWidget] = []  # made, but not in the window yet
         self._widgets: list[QWidget] = []
         session.changed.connect(self._show)
         viewer.dims.events.current_step.connect(self._on_slider)
@@ -75,9 +76,8 @@ class Stage:
         QApplication.instance().aboutToQuit.connect(self.close)
 
     def attend(self, widget: QWidget) -> None:
-        """Work as long as a widget of ours lives in the window."""
-        if widget not in self._widgets:
-            self._widgets.append(widget)
+        """Work as long as a widget of ours lives in the window, where it is about to come."""
+        self._arriving.append(widget)
         self.turns.start()
 
     @property
@@ -88,7 +88,8 @@ class Stage:
     @property
     def panel(self) -> Any:
         """The widget that can ask how a series of files becomes a trajectory, while it is in the window."""
-        asking = (widget for widget in self._widgets if hasattr(widget, "ask_series") and docked(widget))
+        ours = (*self._widgets, *self._arriving)
+        asking = (widget for widget in ours if hasattr(widget, "ask_series") and docked(widget))
         return next(asking, None)
 
     def view(self) -> dict[str, Any]:
@@ -162,11 +163,13 @@ class Stage:
         self.session.close()
 
     def _poll(self) -> bool:
+        self._widgets += [widget for widget in self._arriving if docked(widget)]
+        self._arriving = [widget for widget in self._arriving if isalive(widget) and not docked(widget)]
         for widget in self._widgets:
             if isalive(widget) and not docked(widget):
                 widget.deleteLater()  # napari only takes it out of the window
         self._widgets = [widget for widget in self._widgets if docked(widget)]
-        if not self._widgets:  # the window is gone, or the user closed all docks
+        if not (self._widgets or self._arriving):  # the window is gone, or the user closed all docks
             self.close()
             return False
         if self.hold.on:

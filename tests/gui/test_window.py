@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hands import click, forecast, quiet, show_dock
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDockWidget
+from qtpy.QtWidgets import QDockWidget, QWidget
 from waves import wave, write_wave
 
 from ldm_viewer.state import Status
@@ -178,3 +179,15 @@ def test_contrast_and_colormap_are_shared(desk: SimpleNamespace) -> None:
     truth.contrast_limits = (0.03, 0.06)
     truth.colormap = "magma"
     assert tuple(made.contrast_limits) == (0.03, 0.06) and made.colormap.name == "magma"
+
+
+def test_a_dock_about_to_come_is_not_taken_for_a_closed_one(desk: SimpleNamespace, qtbot: object) -> None:
+    late = QWidget()
+    desk.stage.attend(late)
+    qtbot.wait(200)  # turns go by, as they may on a busy machine
+    assert isalive(late)
+    dock = desk.viewer.window.add_dock_widget(late, name="late")
+    qtbot.wait(200)
+    assert isalive(late)
+    desk.viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(lambda: not isalive(late))
