@@ -80,6 +80,10 @@ class Stage:
         self._arriving.append(widget)
         self.turns.start()
 
+    def _docked(self) -> list[QWidget]:
+        """Our widgets that are in the window, in the order in which they came."""
+        return [widget for widget in (*self._widgets, *self._arriving) if docked(widget)]
+
     @property
     def viewer(self) -> napari.Viewer | None:
         """The viewer while it lives."""
@@ -88,9 +92,7 @@ class Stage:
     @property
     def panel(self) -> Any:
         """The widget that can ask how a series of files becomes a trajectory, while it is in the window."""
-        ours = (*self._widgets, *self._arriving)
-        asking = (widget for widget in ours if hasattr(widget, "ask_series") and docked(widget))
-        return next(asking, None)
+        return next((widget for widget in self._docked() if hasattr(widget, "ask_series")), None)
 
     def view(self) -> dict[str, Any]:
         """How the window looks, as plain values: camera, limits, and the choices made in our docks."""
@@ -125,7 +127,7 @@ class Stage:
             dock.choose(view.get("docks", {}).get(type(dock).__name__, {}))
 
     def _docks(self) -> list[Any]:
-        return [widget for widget in self._widgets if docked(widget) and hasattr(widget, "choices")]
+        return [widget for widget in self._docked() if hasattr(widget, "choices")]
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -195,7 +197,7 @@ class Stage:
     @property
     def canvas(self) -> QOpenGLWidget | None:
         """What napari draws on, while a widget of ours is in its window."""
-        shown = next((widget for widget in self._widgets if docked(widget)), None)
+        shown = next(iter(self._docked()), None)
         return None if shown is None else main_window(shown).centralWidget().findChild(QOpenGLWidget)
 
     def _read_ahead(self) -> bool:
