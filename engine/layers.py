@@ -75,10 +75,11 @@ def _neighbours(*grid: int) -> Tensor:
 
 
 def quick_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies matrices in bfloat16 several times faster than in float32."""
+    """Whether the device multiplies matrices in bfloat16 at least twice as fast as in float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+    units = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return device.type == "cpu" and any(getattr(torch.cpu, unit, bool)() for unit in units)
 
 
 def conv(inputs: int, outputs: int, *, stride: int = 1, kernel: int = 3) -> nn.Conv3d:
