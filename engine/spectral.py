@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from engine.gated import LARGEST, Basis, Gated, gated, right_angled
+from engine.gated import Gated
 from engine.layers import quick_bfloat16
 from engine.normalise import LogNormal
 from engine.radial import Closure, RadialFilter, hat_functions
 from engine.resample import resampling_matrix
+from engine.threads import at_once
+from engine.waves import LARGEST, Basis, quick_basis, right_angled
 
 
 @dataclass(frozen=True)
@@ -181,36 +185,37 @@ class SpectralNet(nn.Module):
         """
         half = torch.is_autocast_enabled(x.device.type) and quick_bfloat16(x.device)
         with torch.autocast(x.device.type, enabled=False):
-            x, basis = x.float(), self._basis(tuple(x.shape[2:]))
-            if basis is not None and (torch.is_grad_enabled() or half):
-                return self._learning(x, basis, half)
-            if basis is not None and x.device.type == "cpu":
-                return torch.cat([self._one(state, basis) for state in x.split(1)])
+            x, basis = x.float(), self._basis(tuple(x.shape[2:]), half)
+            if basis is not None:
+                return self._in_waves(x, basis)
             hats, hidden = self.hats(tuple(x.shape[2:])), pointwise(self.first, x)
             for block in self.blocks:
                 hidden = block(hidden, hats)
             return pointwise(self.last, hidden)
 
-    def _basis(self, grid: tuple[int, ...]) -> Basis | None:
+    def _basis(self, grid: tuple[int, ...], half: bool) -> Basis | None:
         """Real waves, where they are eigenfunctions of isotropic kernels and the quicker way."""
         hats = self.hats(grid)
-        key = (*grid, hats.device)
+        if not (half or torch.is_grad_enabled() or hats.device.type == "cpu"):
+            return None  # a GPU's FFTs
+        key = (*grid, hats.device, half)
         if key not in self._bases:
             fits = max(grid) <= LARGEST and right_angled(self.voxel)
-            self._bases[key] = Basis(hats) if fits else None
+            self._bases[key] = quick_basis(hats, self.first.out_features, half) if fits else None
         return self._bases[key]
 
-    def _learning(self, x: Tensor, basis: Basis, half: bool) -> Tensor:
-        """The same, quicker where there are gradients; `half`: products in bfloat16."""
-        hidden = self.first(x.movedim(1, -1).flatten(0, 3))
+    def _in_waves(self, x: Tensor, basis: Basis) -> Tensor:
+        """The same on amplitudes of waves; without gradients state by state, which then stay in cache."""
+        if not torch.is_grad_enabled() and x.device.type == "cpu" and len(x) > 1:
+            return torch.cat(at_once([partial(self._in_waves, state, basis) for state in x.split(1)]))
+        learning = torch.is_grad_enabled()
+        room = 0 if learning else -(x.shape[1] + 1) % basis.multiple
+        fields = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).movedim(1, -1).flatten(0, 3)
+        first = torch.cat([self.first.weight, self.first.bias[:, None]], dim=1)
+        hidden = basis.to_waves(functional.pad(fields, (0, room))) @ functional.pad(first, (0, room)).T
         for block in self.blocks:
-            hidden = Gated.apply(hidden, *block.matrices(basis), basis, half)
-        return self.last(hidden).view(len(x), *basis.grid, -1).movedim(-1, 1)
-
-    def _one(self, x: Tensor, basis: Basis) -> Tensor:
-        """The same for one state (1, inputs, …), quicker on a processor where there are none."""
-        hidden = self.first(x[0].flatten(1).T)
-        wide = hidden.new_empty(2, len(hidden), 2 * hidden.shape[1])
-        for block in self.blocks:
-            hidden = gated(hidden, *block.matrices(basis), basis, wide)
-        return self.last(hidden).T.reshape(1, -1, *basis.grid)
+            step = partial(Gated.apply, basis) if learning else basis.block
+            hidden = step(hidden, *block.matrices(basis))
+        last = functional.pad(self.last.weight, (0, 0, 0, 0 if learning else -self.last.out_features % basis.multiple))
+        fields = basis.to_points(hidden @ last.T)[:, : self.last.out_features] + self.last.bias
+        return fields.view(len(x), *basis.grid, -1).movedim(-1, 1)

@@ -1,0 +1,121 @@
+"""Real waves of a grid, and isotropic convolutions as products with a number each.
+
+In a cell with right angles isotropic kernels are even along every axis, so that cosines and sines along x, y
+and z are their eigenfunctions: transforms are real, and so are kernels.
+    n points of B states, m waves of each; fields (B·n, C), amplitudes (B·m, C)
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LARGEST = 32
+"""Points along an axis up to which real waves are used: their work grows with n⁴, an FFT's with n³ ln n."""
+
+
+def real_waves(points: int) -> tuple[Tensor, list[int]]:
+    """Orthonormal cosines and sines as rows (points, points) in float64, and the wave number of each."""
+    x = 2 * math.pi * torch.arange(points, dtype=torch.float64) / points
+    rows, numbers = [], []
+    for number in range(points // 2 + 1):
+        kinds = (torch.cos, torch.sin) if 0 < 2 * number < points else (torch.cos,)
+        rows += [kind(number * x) for kind in kinds]
+        numbers += [number] * len(kinds)
+    waves = torch.stack(rows)
+    return waves / waves.norm(dim=1, keepdim=True), numbers
+
+
+def right_angled(voxel: Tensor) -> bool:
+    """Whether the rows of `voxel` (3, 3) are orthogonal."""
+    metric = voxel.double() @ voxel.double().T
+    return bool((metric - metric.diag().diag()).abs().max() < 1e-6 * metric.abs().max())
+
+
+class Basis:
+    """Waves of the grid of `hats` (knots, nx, ny, nz), which are the knots' shares in plane waves.
+
+    `shares` (m, knots) are those in its own waves. This is how PyTorch does it, on any device and with any
+    numbers; with `half` products over channels are in bfloat16, transforms never.
+    """
+
+    multiple = 1
+    """Of channels that transforms take quickest."""
+
+    def __init__(self, hats: Tensor, half: bool = False) -> None:
+        self.grid, self.half = tuple(hats.shape[1:]), half
+        made = [real_waves(points) for points in self.grid]
+        self.waves = [waves.to(hats) for waves, _ in made]
+        x, y, z = (torch.tensor(numbers, device=hats.device) for _, numbers in made)
+        self.shares = hats[:, x][:, :, y][:, :, :, z].flatten(1).T.contiguous()
+
+    def to_waves(self, field: Tensor) -> Tensor:
+        """(B·n, C) → amplitudes of the waves, (B·m, C)."""
+        return self._along(self.waves, field)
+
+    def to_points(self, amplitudes: Tensor) -> Tensor:
+        """The inverse, which is the transpose."""
+        return self._along([waves.T for waves in self.waves], amplitudes)
+
+    def _along(self, matrices: list[Tensor], field: Tensor) -> Tensor:
+        channels, before = field.shape[1], len(field) // math.prod(self.grid)
+        for matrix, points in zip(matrices, self.grid, strict=True):
+            field = torch.matmul(matrix, field.reshape(before, points, -1))
+            before *= points
+        return field.view(-1, channels)
+
+    def mix(self, x: Tensor, kernels: Tensor, u: Tensor) -> Tensor:
+        """U·(k x): amplitudes (B·m, C), two kernels of each channel (shares, 2, C), U (O, 2C) → (B·m, O)."""
+        return (self._short(self._filtered(x, kernels)) @ self._short(u).T).to(x.dtype)
+
+    def mix_back(self, grad: Tensor, x: Tensor, kernels: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of x, the kernels and U, from that of `mix`."""
+        short = self._short(grad)
+        to_u = (short.T @ self._short(self._filtered(x, kernels))).to(grad.dtype)
+        waves = (short @ self._short(u)).to(grad.dtype).view(-1, *kernels.shape)
+        states = x.view(len(waves), len(kernels), 1, -1)
+        to_kernels = waves[0] * states[0]
+        for one, other in zip(waves[1:], states[1:], strict=True):
+            to_kernels.addcmul_(one, other)
+        to_x = torch.addcmul(waves[:, :, 0] * kernels[:, 0], waves[:, :, 1], kernels[:, 1])
+        return to_x.view_as(x), to_kernels, to_u
+
+    def _filtered(self, x: Tensor, kernels: Tensor) -> Tensor:
+        return (x.view(-1, len(kernels), 1, x.shape[1]) * kernels).view(len(x), -1)
+
+    def _short(self, x: Tensor) -> Tensor:
+        return x.bfloat16() if self.half else x
+
+    def gate(self, mixed: Tensor, c: Tensor) -> Tensor:
+        """a ⊙ SiLU(b) of (a, b) = mixed + c, fields (B·n, 2C) → (B·n, C)."""
+        value, gate = (mixed + c).chunk(2, dim=1)
+        return functional.silu(gate).mul_(value)
+
+    def block(self, x: Tensor, kernels: Tensor, u: Tensor, c: Tensor, v: Tensor) -> Tensor:
+        """What `Gated` computes, without gradients; x may be written over."""
+        inner = self.to_waves(self.gate(self.to_points(self.mix(x, kernels, u)), c))
+        return torch.addmm(x, inner, v.T)
+
+    def gate_back(self, grad: Tensor, mixed: Tensor, c: Tensor) -> Tensor:
+        """Gradient of `mixed` from that of `gate`."""
+        value, gate = (mixed + c).chunk(2, dim=1)
+        to_mixed = torch.empty_like(mixed)
+        to_value, to_gate = to_mixed.chunk(2, dim=1)
+        torch.mul(grad, functional.silu(gate), out=to_value)
+        torch.ops.aten.silu_backward.grad_input(grad * value, gate, grad_input=to_gate)
+        return to_mixed
+
+
+def quick_basis(hats: Tensor, channels: int, half: bool = False) -> Basis:
+    """The quickest basis for that many channels where `hats` lie: on a processor with numba compiled loops."""
+    if hats.device.type == "cpu" and hats.dtype == torch.float32 and not half:
+        try:
+            from engine.quick_waves import LANES, QuickBasis
+        except (ImportError, RuntimeError):  # numba raises the latter where it finds no place for its cache
+            return Basis(hats)
+        if channels % LANES == 0:
+            return QuickBasis(hats)
+    return Basis(hats, half)
