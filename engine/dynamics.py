@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from engine.recipes import Recipe
+from engine.threads import at_once
 
 if TYPE_CHECKING:
     from engine.dataset import Dataset
@@ -61,10 +63,11 @@ TOGETHER = 8
 
 
 def in_parts(function: Callable[..., Tensor], *members: Tensor) -> Tensor:
-    """`function` of tensors (K, …), on a processor a few members at a time."""
-    size = TOGETHER if members[0].device.type == "cpu" else len(members[0])
+    """`function` of tensors (K, …), on a processor a few members at a time, and as many times as threads."""
+    number = len(members[0])
+    size = min(TOGETHER, -(-number // torch.get_num_threads())) if members[0].device.type == "cpu" else number
     parts = zip(*(tensor.split(size) for tensor in members), strict=True)
-    return torch.cat([function(*part) for part in parts])
+    return torch.cat(at_once([partial(function, *part) for part in parts]))
 
 
 class Dynamics(nn.Module):

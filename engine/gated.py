@@ -28,17 +28,16 @@ class Gated(torch.autograd.Function):
         ctx: Any, basis: Basis, x: Tensor, kernels: Tensor, u: Tensor, c: Tensor, v: Tensor
     ) -> Tensor:
         """(B·m, C) → (B·m, C)."""
-        mixed = basis.to_points(basis.mix(x, kernels, u))
-        inner = basis.to_waves(basis.gate(mixed, c))
-        ctx.save_for_backward(x, kernels, u, c, v, mixed, inner)
+        inner, fields = basis.gate(basis.mix(x, kernels, u), c)
         ctx.basis = basis
+        ctx.save_for_backward(x, kernels, u, c, v, inner, fields)
         return torch.addmm(x, inner, v.T)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, the kernels, U, c and V."""
-        x, kernels, u, c, v, mixed, inner = ctx.saved_tensors
-        to_mixed = ctx.basis.gate_back(ctx.basis.to_points(grad @ v), mixed, c)
-        to_x, to_kernels, to_u = ctx.basis.mix_back(ctx.basis.to_waves(to_mixed), x, kernels, u)
-        return None, to_x.add_(grad), to_kernels, to_u, to_mixed.sum(0), grad.T @ inner
+        x, kernels, u, c, v, inner, fields = ctx.saved_tensors
+        to_mixed, to_c = ctx.basis.gate_back(grad @ v, fields, c)
+        to_x, to_kernels, to_u = ctx.basis.mix_back(to_mixed, x, kernels, u)
+        return None, to_x.add_(grad), to_kernels, to_u, to_c, grad.T @ inner

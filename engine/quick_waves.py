@@ -1,11 +1,11 @@
-"""Real waves on a processor, as compiled loops (numba): transforms in registers, one matrix for waves alike.
+"""Real waves on a processor, in compiled loops (numba).
 
-A line of points is transformed in one go, as sums and differences of points that mirror each other and what
-is left of the matrix then, a quarter of it, written out number by number. Waves are kept in order of their
-length: all of one length share kernels, so that U and those make one matrix, used while it is in cache.
-    Fields (B·n, C) and amplitudes (B·m, C) in float32, C a multiple of LANES; m counts some rows of zeros that
-    fill every length up to a multiple of ROWS. A grid is a tuple of as many zeros as points for each axis,
-    since numba compiles by types.
+A line of points is transformed in registers: sums and differences of points that mirror each other, then what
+the matrix leaves to do, a quarter of it, written out number by number. Waves are in order of their length: all
+of one length share kernels, so that these and U make one matrix, which is used while it is in cache.
+    Amplitudes (B·m, C) in float32, C a multiple of LANES; m counts rows of zeros as well, which fill up every
+    length to a multiple of ROWS. A grid is a tuple of as many zeros as points for each axis: numba compiles
+    by types. All is in one file since numba looks at no other when it decides whether what it kept is good.
 """
 
 from __future__ import annotations
@@ -34,42 +34,42 @@ FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")  # wh
 ROWS, LANES = (8, 32) if "+avx512f" in FEATURES else (4, 16)
 """Of a product's tile, as registers allow."""
 LINE = 16
-"""Channels of a line, side by side."""
+"""Channels of a line of points, side by side."""
 INT, WORD, FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
+FUSED = ("contract",)
 f4 = np.float32
 
 
 def stages(points: int) -> tuple[list[list[tuple[int, int]]], np.ndarray]:
     """Two rounds of pairs (i, j), each to become (xᵢ + xⱼ, xᵢ − xⱼ), and the matrix that follows them.
 
-    Points mirror each other in 0, then in a quarter of the line.
+    Points mirror each other in the first, then in a quarter of the line.
     """
-    half, matrix = points // 2, real_waves(points)[0].numpy()
+    half, matrix = points // 2, real_waves(points)[0].numpy().copy()
     rounds = [[(j, points - j) for j in range(1, (points + 1) // 2)], []]
     if points % 2 == 0:
         mirrored = [(j, half - j) for j in range((half + 1) // 2)]
         rounds[1] = mirrored + [(points - i, points - j) for i, j in mirrored[1:]]
-    for pairs in rounds:
-        for i, j in pairs:
-            matrix[:, [i, j]] = (matrix[:, [i, j]] @ [[1, 1], [1, -1]]) / 2
+    for i, j in rounds[0] + rounds[1]:
+        matrix[:, [i, j]] = matrix[:, [i, j]] @ [[0.5, 0.5], [0.5, -0.5]]
     return rounds, np.where(abs(matrix) < 1e-12, 0, matrix)
 
 
-def _pairs(b: ir.IRBuilder, pairs: list[tuple[int, int]], values: list[ir.Value]) -> list[ir.Value]:
+def _paired(b: ir.IRBuilder, pairs: list[tuple[int, int]], values: list[ir.Value]) -> list[ir.Value]:
     values = list(values)
     for i, j in pairs:
         values[i], values[j] = b.fadd(values[i], values[j]), b.fsub(values[i], values[j])
     return values
 
 
-def _product(b: ir.IRBuilder, matrix: np.ndarray, values: list[ir.Value]) -> list[ir.Value]:
+def _multiplied(b: ir.IRBuilder, matrix: np.ndarray, values: list[ir.Value]) -> list[ir.Value]:
     sums = []
     for row in matrix:
         total = None
         for number, value in zip(row, values, strict=True):
             if number:
-                term = b.fmul(ir.Constant(value.type, [float(f4(number))] * LINE), value, flags=("contract",))
-                total = term if total is None else b.fadd(total, term, flags=("contract",))
+                term = b.fmul(ir.Constant(value.type, [float(f4(number))] * LINE), value, flags=FUSED)
+                total = term if total is None else b.fadd(total, term, flags=FUSED)
         sums.append(total)
     return sums
 
@@ -78,35 +78,39 @@ def _pointer(b: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
     return b.inttoptr(address, kind.as_pointer())
 
 
+def _everywhere(b: ir.IRBuilder, number: ir.Value, lanes: int = LANES) -> ir.Value:
+    """A vector of the same number."""
+    nothing = ir.Constant(ir.VectorType(FLOAT, lanes), ir.Undefined)
+    first = ir.Constant(ir.VectorType(INT, lanes), None)
+    return b.shuffle_vector(b.insert_element(nothing, number, INT(0)), nothing, first)
+
+
 def _line(inverse: bool) -> Callable:
-    """Lines of LINE channels: `line(grid, out, out_steps, x, x_steps)`, the last being tables of offsets."""
+    """Of LINE channels: `line(axis, out, to, x, of)`, where `to` and `of` are tables of points' offsets."""
 
     def write(b: ir.IRBuilder, points: int, out: ir.Value, to: ir.Value, x: ir.Value, of: ir.Value) -> None:
-        vector = ir.VectorType(FLOAT, LINE)
-
         def place(base: ir.Value, table: ir.Value, k: int) -> ir.Value:
             offset = b.load(_pointer(b, b.add(table, WORD(8 * k)), WORD))
-            return _pointer(b, b.add(base, offset), vector)
+            return _pointer(b, b.add(base, offset), ir.VectorType(FLOAT, LINE))
 
         rounds, matrix = stages(points)
         values = [b.load(place(x, of, k), align=4) for k in range(points)]
         if inverse:
-            values = _product(b, matrix.T, values)
-            rounds = rounds[::-1]
-        for pairs in rounds:
-            values = _pairs(b, pairs, values)
+            values = _multiplied(b, matrix.T, values)
+        for pairs in rounds[::-1] if inverse else rounds:
+            values = _paired(b, pairs, values)
         if not inverse:
-            values = _product(b, matrix, values)
+            values = _multiplied(b, matrix, values)
         for k, value in enumerate(values):
             b.store(value, place(out, to, k), align=4)
 
     @intrinsic
-    def line(context, grid, out, to, x, of):  # noqa: ANN001, ANN202 (numba's)
+    def line(context, axis, out, to, x, of):  # noqa: ANN001, ANN202 (numba's)
         def generate(context: object, b: ir.IRBuilder, signature: object, args: list) -> ir.Constant:
-            write(b, grid.count, *args[1:])
+            write(b, axis.count, *args[1:])
             return context.get_dummy_value()
 
-        return types.void(grid, out, to, x, of), generate
+        return types.void(axis, out, to, x, of), generate
 
     return line
 
@@ -114,75 +118,10 @@ def _line(inverse: bool) -> Callable:
 _forward, _inverse = _line(False), _line(True)
 
 
-@njit(**SETTINGS)
-def _offsets(step: int, count: int) -> np.ndarray:
-    return np.arange(count) * step
-
-
-@njit(**SETTINGS)
-def across(grid: tuple, rows: np.ndarray, x: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
-    """Amplitudes (m, C) → the same along y and z only (n, C), in lines along x, `first` to `last` of ny·nz.
-
-    `rows` (ny·nz, nx) are those of the waves. The inverse transform begins so, and `within` ends it.
-    """
-    count, number = len(grid[0]), 4 * x.shape[1]
-    steps, table = _offsets(rows.shape[0] * number, count), np.empty(count, np.int64)
-    a, o, to, of = x.ctypes.data, out.ctypes.data, steps.ctypes.data, table.ctypes.data
-    for k in range(first, last):
-        for i in range(count):
-            table[i] = rows[k, i] * number
-        for c in range(0, number, 4 * LINE):
-            _inverse(grid[0], o + k * number + c, to, a + c, of)
-
-
-@njit(**SETTINGS)
-def across_back(grid: tuple, rows: np.ndarray, x: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
-    """The inverse of `across`: the end of a transform to waves."""
-    count, number = len(grid[0]), 4 * x.shape[1]
-    steps, table = _offsets(rows.shape[0] * number, count), np.empty(count, np.int64)
-    a, o, to, of = x.ctypes.data, out.ctypes.data, table.ctypes.data, steps.ctypes.data
-    for k in range(first, last):
-        for i in range(count):
-            table[i] = rows[k, i] * number
-        for c in range(0, number, 4 * LINE):
-            _forward(grid[0], o + c, to, a + k * number + c, of)
-
-
-@njit(**SETTINGS)
-def within(grid: tuple, x: np.ndarray, first: int, last: int) -> None:
-    """Waves along y and z → points, (n, C) in place, in planes `first` to `last` of nx."""
-    ny, nz, number = len(grid[1]), len(grid[2]), 4 * x.shape[1]
-    y, z = _offsets(nz * number, ny), _offsets(number, nz)
-    a, along_y, along_z = x.ctypes.data, y.ctypes.data, z.ctypes.data
-    for i in range(first, last):
-        plane = a + i * ny * nz * number
-        for at in range(plane, plane + nz * number, 4 * LINE):
-            _inverse(grid[1], at, along_y, at, along_y)
-        for line in range(plane, plane + ny * nz * number, nz * number):
-            for at in range(line, line + number, 4 * LINE):
-                _inverse(grid[2], at, along_z, at, along_z)
-
-
-@njit(**SETTINGS)
-def within_back(grid: tuple, x: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
-    """The inverse of `within`, from (n, C) to another."""
-    ny, nz, number = len(grid[1]), len(grid[2]), 4 * x.shape[1]
-    y, z = _offsets(nz * number, ny), _offsets(number, nz)
-    a, o, along_y, along_z = x.ctypes.data, out.ctypes.data, y.ctypes.data, z.ctypes.data
-    for i in range(first, last):
-        plane = i * ny * nz * number
-        for line in range(plane, plane + ny * nz * number, nz * number):
-            for at in range(line, line + number, 4 * LINE):
-                _forward(grid[2], o + at, along_z, a + at, along_z)
-        for at in range(o + plane, o + plane + nz * number, 4 * LINE):
-            _forward(grid[1], at, along_y, at, along_y)
-
-
 @intrinsic
 def _tile(context, out, out_step, a, row, step, b, b_step, inputs, add):  # noqa: ANN001, ANN202
-    """Σₖ a[r, k] b[k] to ROWS rows of LANES numbers, all by addresses and steps in bytes; `add` (bool): on top."""
-    vector, fused = ir.VectorType(FLOAT, LANES), ("contract",)
-    nothing, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(INT, LANES), None)
+    """Σₖ a[r, k] b[k] to ROWS rows of LANES numbers, all by addresses and steps in bytes; `add`: on top."""
+    vector = ir.VectorType(FLOAT, LANES)
 
     def generate(context: object, builder: ir.IRBuilder, signature: object, args: list) -> ir.Constant:
         out, out_step, a, row, step, b, b_step, inputs, add = args
@@ -197,9 +136,9 @@ def _tile(context, out, out_step, a, row, step, b, b_step, inputs, add):  # noqa
             numbers = builder.load(_pointer(builder, at, vector), align=4)
             for factor, total in zip(factors, sums, strict=True):
                 at = builder.add(factor, builder.mul(step, loop.index))
-                one = builder.insert_element(nothing, builder.load(_pointer(builder, at, FLOAT)), INT(0))
-                term = builder.fmul(builder.shuffle_vector(one, nothing, first), numbers, flags=fused)
-                builder.store(builder.fadd(term, builder.load(total), flags=fused), total)
+                one = _everywhere(builder, builder.load(_pointer(builder, at, FLOAT)))
+                term = builder.fmul(one, numbers, flags=FUSED)
+                builder.store(builder.fadd(term, builder.load(total), flags=FUSED), total)
         for at, total in zip(outputs, sums, strict=True):
             builder.store(builder.load(total), at, align=4)
         return context.get_dummy_value()
@@ -209,20 +148,152 @@ def _tile(context, out, out_step, a, row, step, b, b_step, inputs, add):  # noqa
 
 @intrinsic
 def _blend(context, out, p, x, q, y):  # noqa: ANN001, ANN202
-    """Out = p x + q y, LANES numbers; the loop itself would not become vectors."""
-    vector, fused = ir.VectorType(FLOAT, LANES), ("contract",)
-    nothing, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(INT, LANES), None)
+    """Out = p x + q y, LANES numbers; a loop of so few does not become vectors by itself."""
+    vector = ir.VectorType(FLOAT, LANES)
 
     def generate(context: object, b: ir.IRBuilder, signature: object, args: list) -> ir.Constant:
         out, p, x, q, y = args
-        terms = []
-        for factor, numbers in ((p, x), (q, y)):
-            one = b.shuffle_vector(b.insert_element(nothing, factor, INT(0)), nothing, first)
-            terms.append(b.fmul(one, b.load(_pointer(b, numbers, vector), align=4), flags=fused))
-        b.store(b.fadd(*terms, flags=fused), _pointer(b, out, vector), align=4)
+        terms = [
+            b.fmul(_everywhere(b, factor), b.load(_pointer(b, at, vector), align=4), flags=FUSED)
+            for factor, at in ((p, x), (q, y))
+        ]
+        b.store(b.fadd(*terms, flags=FUSED), _pointer(b, out, vector), align=4)
         return context.get_dummy_value()
 
     return types.void(out, p, x, q, y), generate
+
+
+@intrinsic
+def _accumulate(context, out, x, y):  # noqa: ANN001, ANN202
+    """Out += x y, LANES numbers."""
+    vector = ir.VectorType(FLOAT, LANES)
+
+    def generate(context: object, b: ir.IRBuilder, signature: object, args: list) -> ir.Constant:
+        out, x, y = (_pointer(b, at, vector) for at in args)
+        term = b.fmul(b.load(x, align=4), b.load(y, align=4), flags=FUSED)
+        b.store(b.fadd(term, b.load(out, align=4), flags=FUSED), out, align=4)
+        return context.get_dummy_value()
+
+    return types.void(out, x, y), generate
+
+
+@njit(**SETTINGS)
+def _steps(step: int, count: int) -> np.ndarray:
+    return np.arange(count) * step
+
+
+@njit(**SETTINGS)
+def across(
+    grid: tuple, steps: tuple, rows: np.ndarray, x: np.ndarray, out: np.ndarray, first: int, last: int
+) -> None:
+    """Amplitudes (m, C) → the same along y and z only, lines along x `first` to `last` of ny·nz.
+
+    `rows` (ny·nz, nx) are those of the waves; point (i, j, k) of `out` is in row i·steps[0] + j·steps[1] + k.
+    """
+    nx, nz, number = len(grid[0]), len(grid[2]), 4 * x.shape[1]
+    points, table = _steps(steps[0] * number, nx), np.empty(nx, np.int64)
+    a, o, to, of = x.ctypes.data, out.ctypes.data, points.ctypes.data, table.ctypes.data
+    for k in range(first, last):
+        for i in range(nx):
+            table[i] = rows[k, i] * number
+        at = o + (k // nz * steps[1] + k % nz) * number
+        for c in range(0, number, 4 * LINE):
+            _inverse(grid[0], at + c, to, a + c, of)
+
+
+@njit(**SETTINGS)
+def across_back(
+    grid: tuple, steps: tuple, rows: np.ndarray, x: np.ndarray, out: np.ndarray, first: int, last: int
+) -> None:
+    """The inverse of `across`: a state → amplitudes (m, C)."""
+    nx, nz, number = len(grid[0]), len(grid[2]), 4 * x.shape[1]
+    points, table = _steps(steps[0] * number, nx), np.empty(nx, np.int64)
+    a, o, of, to = x.ctypes.data, out.ctypes.data, points.ctypes.data, table.ctypes.data
+    for k in range(first, last):
+        for i in range(nx):
+            table[i] = rows[k, i] * number
+        at = a + (k // nz * steps[1] + k % nz) * number
+        for c in range(0, number, 4 * LINE):
+            _forward(grid[0], o + c, to, at + c, of)
+
+
+@njit(**SETTINGS)
+def within(grid: tuple, steps: tuple, x: np.ndarray, first: int, last: int) -> None:
+    """Waves along y and z → points, in planes `first` to `last` of a state."""
+    ny, nz, number = len(grid[1]), len(grid[2]), 4 * x.shape[1]
+    of_y, of_z = _steps(steps[1] * number, ny), _steps(number, nz)
+    a, y, z = x.ctypes.data, of_y.ctypes.data, of_z.ctypes.data
+    for i in range(first, last):
+        plane = a + i * steps[0] * number
+        for at in range(plane, plane + nz * number, 4 * LINE):
+            _inverse(grid[1], at, y, at, y)
+        for j in range(ny):
+            line = plane + j * steps[1] * number
+            for at in range(line, line + number, 4 * LINE):
+                _inverse(grid[2], at, z, at, z)
+
+
+@njit(**SETTINGS)
+def within_back(grid: tuple, steps: tuple, x: np.ndarray, first: int, last: int) -> None:
+    """The inverse of `within`."""
+    ny, nz, number = len(grid[1]), len(grid[2]), 4 * x.shape[1]
+    of_y, of_z = _steps(steps[1] * number, ny), _steps(number, nz)
+    a, y, z = x.ctypes.data, of_y.ctypes.data, of_z.ctypes.data
+    for i in range(first, last):
+        plane = a + i * steps[0] * number
+        for j in range(ny):
+            line = plane + j * steps[1] * number
+            for at in range(line, line + number, 4 * LINE):
+                _forward(grid[2], at, z, at, z)
+        for at in range(plane, plane + nz * number, 4 * LINE):
+            _forward(grid[1], at, y, at, y)
+
+
+@njit(**SETTINGS)
+def gated(
+    grid: tuple, steps: tuple, fields: np.ndarray, c: np.ndarray, out: np.ndarray, first: int, last: int
+) -> None:
+    """Planes of (a, b), 2C channels, to points, and a ⊙ SiLU(b), (a, b) + c, of them back to waves."""
+    channels = out.shape[1]
+    for i in range(first, last):
+        within(grid, steps, fields, i, i + 1)
+        for j in range(len(grid[1])):
+            row = i * steps[0] + j * steps[1]
+            for r in range(row, row + len(grid[2])):
+                for l in range(channels):
+                    value, gate = fields[r, l] + c[l], fields[r, channels + l] + c[channels + l]
+                    out[r, l] = value * gate / (f4(1) + exponential(-gate))
+        within_back(grid, steps, out, i, i + 1)
+
+
+@njit(**SETTINGS)
+def gated_back(
+    grid: tuple,
+    steps: tuple,
+    grad: np.ndarray,
+    fields: np.ndarray,
+    c: np.ndarray,
+    out: np.ndarray,
+    to_c: np.ndarray,  # (nx, 2C)
+    first: int,
+    last: int,
+) -> None:
+    """From the gradient of what `gated` returns, C channels, that of its fields and of c, by planes."""
+    channels = grad.shape[1]
+    for i in range(first, last):
+        within(grid, steps, grad, i, i + 1)
+        for j in range(len(grid[1])):
+            row = i * steps[0] + j * steps[1]
+            for r in range(row, row + len(grid[2])):
+                for l in range(channels):
+                    value, gate = fields[r, l] + c[l], fields[r, channels + l] + c[channels + l]
+                    share = f4(1) / (f4(1) + exponential(-gate))
+                    silu = gate * share
+                    out[r, l] = grad[r, l] * silu
+                    out[r, channels + l] = grad[r, l] * value * (share + silu * (f4(1) - share))
+                for l in range(2 * channels):
+                    to_c[i, l] += out[r, l]
+        within_back(grid, steps, out, i, i + 1)
 
 
 @njit("(f4[:,::1], f4[:,:,::1], f4[:,:,::1], i8[::1], f4[:,::1], i8, i8)", **SETTINGS)
@@ -250,31 +321,17 @@ def mix(
                     _tile(to, 4 * outputs, of, 4 * channels, 4, t, 4 * LANES, channels, False)
 
 
-@intrinsic
-def _accumulate(context, out, x, y):  # noqa: ANN001, ANN202
-    """Out += x y, LANES numbers."""
-    vector, fused = ir.VectorType(FLOAT, LANES), ("contract",)
-
-    def generate(context: object, b: ir.IRBuilder, signature: object, args: list) -> ir.Constant:
-        out, x, y = (_pointer(b, at, vector) for at in args)
-        term = b.fmul(b.load(x, align=4), b.load(y, align=4), flags=fused)
-        b.store(b.fadd(term, b.load(out, align=4), flags=fused), out, align=4)
-        return context.get_dummy_value()
-
-    return types.void(out, x, y), generate
-
-
 @njit("(f4[:,::1], f4[:,:,::1], f4[:,:,::1], i8[::1], f4[:,::1], i8, i8)", **SETTINGS)
 def mix_back(
     grad: np.ndarray,  # (B·m, O)
-    kernels: np.ndarray,  # (lengths, 2, C)
+    kernels: np.ndarray,
     u: np.ndarray,  # (O, 2, C)
     starts: np.ndarray,
     out: np.ndarray,  # (B·m, C)
     first: int,
     last: int,
 ) -> None:
-    """Gradient of x from that of `mix`, in the rows of lengths `first` to `last`."""
+    """Gradient of x from that of `mix`."""
     outputs, channels, rows = u.shape[0], u.shape[2], starts[-1]
     matrix = np.empty((outputs, LANES), f4)
     a, o, w, k, t = grad.ctypes.data, out.ctypes.data, u.ctypes.data, kernels.ctypes.data, matrix.ctypes.data
@@ -295,9 +352,9 @@ def mix_back(
     "(f4[:,::1], f4[:,::1], f4[:,:,::1], f4[:,:,::1], i8[::1], f4[:,:,::1], f4[:,:,::1], i8, i8)", **SETTINGS
 )
 def mix_weights(
-    grad: np.ndarray,  # (B·m, O)
-    x: np.ndarray,  # (B·m, C)
-    kernels: np.ndarray,  # (lengths, 2, C)
+    grad: np.ndarray,
+    x: np.ndarray,
+    kernels: np.ndarray,
     u: np.ndarray,  # (O, 2, C)
     starts: np.ndarray,
     to_kernels: np.ndarray,
@@ -305,72 +362,36 @@ def mix_weights(
     first: int,
     last: int,
 ) -> None:
-    """Add to the gradients of kernels and U what lengths `first` to `last` have to say, from that of `mix`."""
+    """Add to the gradients of kernels and U what lengths `first` to `last` have to say."""
     outputs, channels, rows = grad.shape[1], x.shape[1], starts[-1]
     tile = np.empty((ROWS, LANES), f4)
     a, b, t = grad.ctypes.data, x.ctypes.data, tile.ctypes.data
+    weights, to_weights, ks, to_ks = u.ctypes.data, to_u.ctypes.data, kernels.ctypes.data, to_kernels.ctypes.data
     for g in range(first, last):
         count = starts[g + 1] - starts[g]
-        for state in range(0, x.shape[0], rows):
-            r = state + starts[g]
-            for i in range(0, channels, LANES):
-                for o in range(0, outputs, ROWS):
+        for i in range(0, channels, LANES):
+            for o in range(0, outputs, ROWS):
+                for state in range(0, x.shape[0], rows):
+                    r = state + starts[g]
                     of, by = a + 4 * (r * outputs + o), b + 4 * (r * channels + i)
-                    _tile(t, 4 * LANES, of, 4, 4 * outputs, by, 4 * channels, count, False)
-                    for j in range(ROWS):
-                        for k in range(2):
-                            weight, kernel = 4 * ((2 * (o + j) + k) * channels + i), 4 * ((2 * g + k) * channels + i)
-                            term = t + 4 * LANES * j
-                            _accumulate(to_u.ctypes.data + weight, kernels.ctypes.data + kernel, term)
-                            _accumulate(to_kernels.ctypes.data + kernel, u.ctypes.data + weight, term)
-
-
-@njit("(f4[:,::1], f4[::1], f4[:,::1], i8, i8)", **SETTINGS)
-def gate(mixed: np.ndarray, c: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
-    """Rows `first` to `last` of a ⊙ SiLU(b), (a, b) = mixed + c."""
-    channels = out.shape[1]
-    for i in range(first, last):
-        for j in range(channels):
-            value, gate = mixed[i, j] + c[j], mixed[i, channels + j] + c[channels + j]
-            out[i, j] = value * gate / (f4(1) + exponential(-gate))
-
-
-@njit("(f4[:,::1], f4[:,::1], f4[::1], f4[:,::1], i8, i8)", **SETTINGS)
-def gate_back(
-    grad: np.ndarray, mixed: np.ndarray, c: np.ndarray, out: np.ndarray, first: int, last: int
-) -> None:
-    """Rows of the gradient of `mixed` from that of `gate`."""
-    channels = grad.shape[1]
-    for i in range(first, last):
-        for j in range(channels):
-            value, gate = mixed[i, j] + c[j], mixed[i, channels + j] + c[channels + j]
-            share = f4(1) / (f4(1) + exponential(-gate))
-            silu = gate * share
-            out[i, j] = grad[i, j] * silu
-            out[i, channels + j] = grad[i, j] * value * (share + silu * (f4(1) - share))
-
-
-@njit(**SETTINGS)
-def gated_planes(
-    grid: tuple, mixed: np.ndarray, c: np.ndarray, out: np.ndarray, first: int, last: int
-) -> None:
-    """`within`, `gate` and `within_back` plane by plane: (n, 2C), which is written over, → (n, C)."""
-    plane = len(grid[1]) * len(grid[2])
-    for i in range(first, last):
-        within(grid, mixed, i, i + 1)
-        gate(mixed, c, out, i * plane, (i + 1) * plane)
-        within_back(grid, out, out, i, i + 1)
+                    _tile(t, 4 * LANES, of, 4, 4 * outputs, by, 4 * channels, count, state > 0)
+                for j in range(ROWS):
+                    for kind in range(2):
+                        weight = 4 * ((2 * (o + j) + kind) * channels + i)
+                        kernel = 4 * ((2 * g + kind) * channels + i)
+                        _accumulate(to_weights + weight, ks + kernel, t + 4 * LANES * j)
+                        _accumulate(to_ks + kernel, weights + weight, t + 4 * LANES * j)
 
 
 @njit("(f4[:,::1], f4[:,::1], f4[:,:,::1], i8, i8)", **SETTINGS)
 def add_product(out: np.ndarray, x: np.ndarray, v: np.ndarray, first: int, last: int) -> None:
-    """Out += x·V in rows `first` to `last` of (m, C), multiples of ROWS; V as (C / LANES, C, LANES)."""
+    """Out += x·V in blocks of ROWS rows, `first` to `last`, of (m, C); V as (C / LANES, C, LANES)."""
     channels = x.shape[1]
     a, o, w = x.ctypes.data, out.ctypes.data, v.ctypes.data
-    for r in range(first, last, ROWS):
+    for r in range(ROWS * first, ROWS * last, ROWS):
         for part in range(v.shape[0]):
-            to, of = o + 4 * (r * channels + part * LANES), w + 4 * part * channels * LANES
-            _tile(to, 4 * channels, a + 4 * r * channels, 4 * channels, 4, of, 4 * LANES, channels, True)
+            to, by = o + 4 * (r * channels + part * LANES), w + 4 * part * channels * LANES
+            _tile(to, 4 * channels, a + 4 * r * channels, 4 * channels, 4, by, 4 * LANES, channels, True)
 
 
 class QuickBasis(Basis):
@@ -380,7 +401,9 @@ class QuickBasis(Basis):
 
     def __init__(self, hats: Tensor) -> None:
         super().__init__(hats)
-        _, one, length = np.unique(self.shares.numpy().round(6), axis=0, return_index=True, return_inverse=True)
+        _, one, length = np.unique(
+            self.shares.numpy().round(6), axis=0, return_index=True, return_inverse=True
+        )
         self.shares, self.points = self.shares[one], math.prod(self.grid)
         counts, order = np.bincount(length.ravel()), np.argsort(length.ravel(), kind="stable")
         self.starts = np.concatenate([[0], np.cumsum(-(-counts // ROWS) * ROWS)])
@@ -389,61 +412,66 @@ class QuickBasis(Basis):
         self.rows = np.ascontiguousarray(rows.reshape(self.grid[0], -1).T)
         self.size, self.row = int(self.starts[-1]), torch.from_numpy(rows)
         self.wave = torch.full((self.size,), self.points).index_copy(0, self.row, torch.arange(self.points))
-        self.empty = (self.wave == self.points).nonzero().flatten()
-        self.planes, self.lines = self.grid[0], self.points // self.grid[0]
-        self.sizes = tuple((0,) * points for points in self.grid)
+        self.empty = (self.wave == self.points).nonzero().flatten().numpy()
+        self.axes = tuple((0,) * points for points in self.grid)
+        _, ny, nz = self.grid
+        self.dense = (ny * nz, nz)
+        self.loose = (ny * (nz + 1) + 1, nz + 1)  # rows of gaps: powers of two meet in the same cache lines
 
     def to_waves(self, field: Tensor) -> Tensor:
-        """(B·n, C) → amplitudes of the waves, (B·m, C)."""
+        """(B·n, C) → amplitudes of the waves, (B·m, C); for LINE channels without gradients compiled."""
         channels = field.shape[1]
-        if channels % LINE:
+        if channels % LINE or torch.is_grad_enabled():
             waves = super().to_waves(field).view(-1, self.points, channels)
             return functional.pad(waves, (0, 0, 0, 1))[:, self.wave].flatten(0, 1)
-        out = field.new_empty(len(field) // self.points, self.size, channels)
+        states = _array(field.clone()).reshape(-1, self.points, channels)
+        self._in_parts(within_back, [(self.dense, x) for x in states], self.grid[0])
+        return self._gathered(self.dense, states)
+
+    def _gathered(self, steps: tuple[int, int], states: np.ndarray) -> Tensor:
+        """The end of a transform to waves."""
+        out = np.empty((len(states), self.size, states.shape[2]), f4)
         out[:, self.empty] = 0
-        states = [[_array(x) for x in state] for state in zip(field.split(self.points), out, strict=True)]
-        between = [np.empty_like(x) for x, _ in states]
-        self._in_parts(within_back, [(x, t) for (x, _), t in zip(states, between, strict=True)], self.planes)
-        self._in_parts(across_back, [(self.rows, t, o) for (_, o), t in zip(states, between, strict=True)], self.lines)
-        return out.flatten(0, 1)
+        calls = [(steps, self.rows, *pair) for pair in zip(states, out, strict=True)]
+        self._in_parts(across_back, calls, len(self.rows))
+        return torch.from_numpy(out).flatten(0, 1)
 
     def to_points(self, amplitudes: Tensor) -> Tensor:
         """The inverse, which is the transpose."""
         channels = amplitudes.shape[1]
-        if channels % LINE:
+        if channels % LINE or torch.is_grad_enabled():
             return super().to_points(amplitudes.view(-1, self.size, channels)[:, self.row].flatten(0, 1))
-        out = amplitudes.new_empty(len(amplitudes) // self.size, self.points, channels)
-        states = [[_array(x) for x in state] for state in zip(amplitudes.split(self.size), out, strict=True)]
-        self._in_parts(across, [(self.rows, x, o) for x, o in states], self.lines)
-        self._in_parts(within, [(o,) for _, o in states], self.planes)
-        return out.flatten(0, 1)
+        out = np.empty((len(amplitudes) // self.size, self.points, channels), f4)
+        self._scattered(_array(amplitudes), self.dense, out)
+        self._in_parts(within, [(self.dense, x) for x in out], self.grid[0])
+        return torch.from_numpy(out).flatten(0, 1)
+
+    def _scattered(self, amplitudes: np.ndarray, steps: tuple[int, int], states: np.ndarray) -> None:
+        """The beginning of a transform to points."""
+        waves = amplitudes.reshape(-1, self.size, amplitudes.shape[1])
+        calls = [(steps, self.rows, *pair) for pair in zip(waves, states, strict=True)]
+        self._in_parts(across, calls, len(self.rows))
 
     def _in_parts(self, function: Callable, states: list[tuple], things: int) -> None:
         """A function of so many lines or planes of every state, in parts that keep threads at work."""
         threads = torch.get_num_threads()
         cuts = _cuts(np.arange(things + 1), 1 if len(states) % threads == 0 else threads)
-        at_once([partial(function, self.sizes, *state, *cut) for state in states for cut in pairwise(cuts)])
+        at_once([partial(function, self.axes, *state, *cut) for state in states for cut in pairwise(cuts)])
 
-    def block(self, x: Tensor, kernels: Tensor, u: Tensor, c: Tensor, v: Tensor) -> Tensor:
-        """`Basis.block` of one state, written over x; what lies between stays in the same memory."""
-        a, b = _room(self.size, len(u))
-        narrow = a.reshape(2, self.size, -1)
-        inner, waves = narrow[0, : self.points], narrow[1]
-        array, weights = _array(x), _array(v.T.unflatten(1, (-1, LANES)).transpose(0, 1))
-        self._by_length(mix, array, *map(_array, (kernels, u.T.unflatten(0, (2, -1)))), self.starts, a)
-        self._in_parts(across, [(self.rows, a, b[: self.points])], self.lines)
-        self._in_parts(gated_planes, [(b[: self.points], _array(c), inner)], self.planes)
-        waves[self.empty] = 0
-        self._in_parts(across_back, [(self.rows, inner, waves)], self.lines)
-        self._by_row(add_product, array, waves, weights)
-        return x
+    def _by_length(self, function: Callable, *fixed: np.ndarray, each: np.ndarray | None = None) -> None:
+        """A function of lengths, in parts of the same work for each thread; `each` has something for each."""
+        parts = list(pairwise(_cuts(self.starts, torch.get_num_threads())))
+        own = [()] * len(parts) if each is None else [(one,) for one in each[: len(parts)]]
+        at_once([partial(function, *fixed, *mine, *part) for mine, part in zip(own, parts, strict=True)])
 
     def mix(self, x: Tensor, kernels: Tensor, u: Tensor) -> Tensor:
-        """U·(k x): amplitudes (B·m, C), two kernels of each channel (lengths, 2, C), U (O, 2C) → (B·m, O)."""
+        """U·(k x), (B·m, C) → (B·m, O), with two kernels of each channel (lengths, 2, C) and U (O, 2C)."""
         out = x.new_empty(len(x), len(u))
-        arrays = map(_array, (x, kernels, u.T.unflatten(0, (2, -1))))
-        self._by_length(mix, *arrays, self.starts, _array(out))
+        self._mix(_array(x), kernels, u, _array(out))
         return out
+
+    def _mix(self, x: np.ndarray, kernels: Tensor, u: Tensor, out: np.ndarray) -> None:
+        self._by_length(mix, x, _array(kernels), _array(u.T.unflatten(0, (2, -1))), self.starts, out)
 
     def mix_back(self, grad: Tensor, x: Tensor, kernels: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of x, the kernels and U, from that of `mix`."""
@@ -455,43 +483,64 @@ class QuickBasis(Basis):
         found = (to_x, to_kernels, to_u.sum(0).reshape(len(u), -1))
         return tuple(map(torch.from_numpy, found))
 
-    def _by_length(self, function: Callable, *fixed: np.ndarray, each: np.ndarray | None = None) -> None:
-        """A function of lengths, in parts of the same work for each thread; `each` has something for each."""
-        parts = pairwise(_cuts(self.starts, torch.get_num_threads()))
-        own = [()] * torch.get_num_threads() if each is None else [(one,) for one in each]
-        at_once([partial(function, *fixed, *mine, *part) for mine, part in zip(own, parts, strict=False)])
+    def gate(self, mixed: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Waves of a ⊙ SiLU(b), (a, b) = fields of `mixed` + c: (B·m, 2C) → (B·m, C); fields without c."""
+        states, channels = len(mixed) // self.size, mixed.shape[1]
+        fields, inner = self._states(states, channels), self._states(states, channels // 2)
+        self._scattered(_array(mixed), self.loose, fields)
+        self._in_parts(gated, [(self.loose, x, _array(c), to) for x, to in zip(fields, inner, strict=True)], self.grid[0])
+        return self._gathered(self.loose, inner), torch.from_numpy(fields)
 
-    def gate(self, mixed: Tensor, c: Tensor) -> Tensor:
-        """a ⊙ SiLU(b) of (a, b) = mixed + c, fields (B·n, 2C) → (B·n, C)."""
-        out = mixed.new_empty(len(mixed), len(c) // 2)
-        self._by_row(gate, *map(_array, (mixed, c, out)))
-        return out
+    def gate_back(self, grad: Tensor, fields: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of `mixed` and c from that of the waves."""
+        states, channels = len(fields), grad.shape[1]
+        back, out = self._states(states, channels), self._states(states, 2 * channels)
+        to_c = np.zeros((states, self.grid[0], 2 * channels), f4)
+        self._scattered(_array(grad), self.loose, back)
+        parts = zip(back, fields.numpy(), out, to_c, strict=True)
+        self._in_parts(gated_back, [(self.loose, g, x, _array(c), o, t) for g, x, o, t in parts], self.grid[0])
+        return self._gathered(self.loose, out), torch.from_numpy(to_c.sum((0, 1)))
 
-    def gate_back(self, grad: Tensor, mixed: Tensor, c: Tensor) -> Tensor:
-        """Gradient of `mixed` from that of `gate`."""
-        out = torch.empty_like(mixed)
-        self._by_row(gate_back, *map(_array, (grad, mixed, c, out)))
-        return out
+    def _states(self, number: int, channels: int) -> np.ndarray:
+        """Memory for states, (number, rows, C)."""
+        rows = self.grid[0] * self.loose[0]
+        return _aligned(number * rows * channels).reshape(number, rows, channels)
 
-    def _by_row(self, function: Callable, *arrays: np.ndarray) -> None:
-        cuts = [ROWS * cut for cut in _cuts(np.arange(len(arrays[0]) // ROWS + 1), torch.get_num_threads())]
-        cuts[-1] = len(arrays[0])
-        at_once([partial(function, *arrays, *part) for part in pairwise(cuts)])
+    def block(self, x: Tensor, kernels: Tensor, u: Tensor, c: Tensor, v: Tensor) -> Tensor:
+        """`Gated` without gradients of one state, written over x; what comes between has its place in cache."""
+        wide, fields, inner = self._places(len(c))
+        self._mix(_array(x), kernels, u, wide)
+        self._scattered(wide, self.loose, fields)
+        self._in_parts(gated, [(self.loose, fields[0], _array(c), inner[0])], self.grid[0])
+        waves = wide.reshape(2, self.size, -1)[0]
+        waves[self.empty] = 0
+        self._in_parts(across_back, [(self.loose, self.rows, inner[0], waves)], len(self.rows))
+        weights = _array(v.T.unflatten(1, (-1, LANES)).transpose(0, 1))
+        cuts = _cuts(np.arange(self.size // ROWS + 1), torch.get_num_threads())
+        at_once([partial(add_product, _array(x), waves, weights, *cut) for cut in pairwise(cuts)])
+        return x
 
-
-def _cuts(starts: np.ndarray, parts: int) -> list[int]:
-    """Where to cut things that begin at `starts`, ascending from 0, into parts of about the same size."""
-    return sorted({int(cut) for cut in np.searchsorted(starts, np.linspace(0, starts[-1], parts + 1))})
+    def _places(self, channels: int) -> tuple[np.ndarray, ...]:
+        """This thread's memory for `block`: amplitudes (m, 2C), a state of 2C and one of C channels."""
+        key = (self.grid, self.size, channels)
+        if getattr(_kept, "key", None) != key:
+            wide = _aligned(self.size * channels).reshape(self.size, channels)
+            _kept.key, _kept.places = key, (wide, self._states(1, channels), self._states(1, channels // 2))
+        return _kept.places
 
 
 _kept = threading.local()
 
 
-def _room(size: int, channels: int) -> np.ndarray:
-    """Memory (2, size, channels) of this thread, for what is needed no longer: new pages take time."""
-    if getattr(_kept, "room", np.empty(0)).size < 2 * size * channels:
-        _kept.room = np.empty(2 * size * channels, f4)
-    return _kept.room[: 2 * size * channels].reshape(2, size, channels)
+def _aligned(size: int) -> np.ndarray:
+    """Float32 numbers from a 64-byte boundary on."""
+    room = np.empty(size + 16, f4)
+    return room[-room.ctypes.data % 64 // 4 :][:size]
+
+
+def _cuts(starts: np.ndarray, parts: int) -> list[int]:
+    """Where to cut things that begin at `starts`, ascending from 0, into parts of about the same size."""
+    return sorted({int(cut) for cut in np.searchsorted(starts, np.linspace(0, starts[-1], parts + 1))})
 
 
 def _array(tensor: Tensor) -> np.ndarray:

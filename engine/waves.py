@@ -1,4 +1,4 @@
-"""Real waves of a grid, and isotropic convolutions as products with a number each.
+"""Real waves of a grid, and what a block of the spectral network does with their amplitudes.
 
 In a cell with right angles isotropic kernels are even along every axis, so that cosines and sines along x, y
 and z are their eigenfunctions: transforms are real, and so are kernels.
@@ -43,7 +43,7 @@ class Basis:
     """
 
     multiple = 1
-    """Of channels that transforms take quickest."""
+    """Of channels that transforms without gradients take quickest."""
 
     def __init__(self, hats: Tensor, half: bool = False) -> None:
         self.grid, self.half = tuple(hats.shape[1:]), half
@@ -68,7 +68,7 @@ class Basis:
         return field.view(-1, channels)
 
     def mix(self, x: Tensor, kernels: Tensor, u: Tensor) -> Tensor:
-        """U·(k x): amplitudes (B·m, C), two kernels of each channel (shares, 2, C), U (O, 2C) → (B·m, O)."""
+        """U·(k x), (B·m, C) → (B·m, O), with two kernels of each channel (shares, 2, C) and U (O, 2C)."""
         return (self._short(self._filtered(x, kernels)) @ self._short(u).T).to(x.dtype)
 
     def mix_back(self, grad: Tensor, x: Tensor, kernels: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,24 +89,24 @@ class Basis:
     def _short(self, x: Tensor) -> Tensor:
         return x.bfloat16() if self.half else x
 
-    def gate(self, mixed: Tensor, c: Tensor) -> Tensor:
-        """a ⊙ SiLU(b) of (a, b) = mixed + c, fields (B·n, 2C) → (B·n, C)."""
-        value, gate = (mixed + c).chunk(2, dim=1)
-        return functional.silu(gate).mul_(value)
+    def gate(self, mixed: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Waves of a ⊙ SiLU(b), (a, b) = fields of `mixed` + c: (B·m, 2C) → (B·m, C), and those fields."""
+        fields = self.to_points(mixed).add_(c)
+        value, gate = fields.chunk(2, dim=1)
+        return self.to_waves(functional.silu(gate).mul_(value)), fields
+
+    def gate_back(self, grad: Tensor, fields: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of `mixed` and c from that of the waves."""
+        (value, gate), grad = fields.chunk(2, dim=1), self.to_points(grad)
+        back = torch.empty_like(fields)
+        to_value, to_gate = back.chunk(2, dim=1)
+        torch.mul(grad, functional.silu(gate), out=to_value)
+        torch.ops.aten.silu_backward.grad_input(grad.mul_(value), gate, grad_input=to_gate)
+        return self.to_waves(back), back.sum(0)
 
     def block(self, x: Tensor, kernels: Tensor, u: Tensor, c: Tensor, v: Tensor) -> Tensor:
-        """What `Gated` computes, without gradients; x may be written over."""
-        inner = self.to_waves(self.gate(self.to_points(self.mix(x, kernels, u)), c))
-        return torch.addmm(x, inner, v.T)
-
-    def gate_back(self, grad: Tensor, mixed: Tensor, c: Tensor) -> Tensor:
-        """Gradient of `mixed` from that of `gate`."""
-        value, gate = (mixed + c).chunk(2, dim=1)
-        to_mixed = torch.empty_like(mixed)
-        to_value, to_gate = to_mixed.chunk(2, dim=1)
-        torch.mul(grad, functional.silu(gate), out=to_value)
-        torch.ops.aten.silu_backward.grad_input(grad * value, gate, grad_input=to_gate)
-        return to_mixed
+        """`Gated` without gradients; x (B·m, C) may be written over."""
+        return torch.addmm(x, self.gate(self.mix(x, kernels, u), c)[0], v.T)
 
 
 def quick_basis(hats: Tensor, channels: int, half: bool = False) -> Basis:
