@@ -112,6 +112,10 @@ class Dynamics(nn.Module):
         """Newest states (B, 2, Nx, Ny, Nz) of latents."""
         return self.autoencoder.decode(latents)
 
+    def decode_field(self, latents: Tensor) -> Tensor:
+        """The newest field ρ̃ alone, (B, Nx, Ny, Nz)."""
+        return self.decode(latents)[:, 0]
+
     def encode_all(self, data: Dataset) -> Tensor:
         """Latents of all states of a data set, (states, …), in the order of time."""
         index = torch.arange(data.states_total)

@@ -181,13 +181,14 @@ class Emulator:
         """Latents (B, …) → newest states (B, 2, Nx, Ny, Nz): ρ̃ and its rate."""
         return self.model.decode(latents)
 
+    @torch.no_grad()
     def decode(self, latents: Tensor) -> np.ndarray:
         """Latents (B, …) → densities (B, Nx, Ny, Nz) in Å⁻³, positive by construction (S6).
 
         With `hold_electrons`, scaled to the mean electron count of the training frames: AIMD's count
         fluctuates by 1e-4 of it only, a network's by more.
         """
-        density = self.normaliser.inverse(self.decode_states(latents)[:, 0].float())
+        density = self.normaliser.inverse(self.model.decode_field(latents).float())
         if self.hold_electrons and self.mean_density:
             density = density * (self.mean_density / density.mean((1, 2, 3), keepdim=True))
         return density.cpu().numpy()

@@ -214,6 +214,10 @@ class WaveDynamics(FieldDynamics):
         chains = [self.latents(chains[:needed]) for chains in self.some_chains(data, SETTLED)]
         self.denoiser.settle(torch.cat(chains, dim=1))
 
+    def decode_field(self, latents: Tensor) -> Tensor:
+        """The newest field ρ̃ alone, (B, Nx, Ny, Nz)."""
+        return in_parts(self.autoencoder.decode_field, latents[:, : self.recipe.autoencoder.latent])
+
     def correct(self, latent: Tensor) -> Tensor:
         """Stiffness, charge, temperature, range: see `Elasticity` and `Corrections`."""
         if self.corrections.config.elastic:

@@ -47,22 +47,23 @@ class RandomForces(nn.Module):
 
     def forward(self, density: Tensor, noise: Tensor, hats: Tensor, q: Tensor) -> Tensor:
         """The noise (B, C, …) of a latent density (B, 1, …), from white noise (B, C, …)."""
-        waves = torch.fft.fftn(noise, dim=(2, 3, 4))
-        potentials = torch.einsum("ijxyz,bjxyz->bixyz", self.kernels(hats).to(waves), waves)
+        waves = torch.fft.rfftn(noise, dim=(2, 3, 4))
+        potentials = (self.kernels(hats) * waves.unsqueeze(1)).sum(2)
         return self._moved(density, potentials, q)
 
     def _moved(self, density: Tensor, potentials: Tensor, q: Tensor) -> Tensor:
-        """−∇·(n∇φ) of waves of φ (B, C, …): half of a wave's values say it all, since φ is real."""
-        half, grid = potentials.shape[-1] // 2 + 1, tuple(density.shape[2:])
-        slope = 1j * q[..., :half]
-        gradient = torch.fft.irfftn(slope * potentials[:, :, None, ..., :half], s=grid, dim=(3, 4, 5))
+        """−∇·(n∇φ) of waves of φ (B, C, …), the half of them that says it all, since φ is real."""
+        grid = tuple(density.shape[2:])
+        slope = 1j * q[..., : potentials.shape[-1]]
+        gradient = torch.fft.irfftn(slope * potentials[:, :, None], s=grid, dim=(3, 4, 5))
         flux = torch.fft.rfftn((1 + self.contrast * density)[:, :, None] * gradient, dim=(3, 4, 5))
         return -torch.fft.irfftn((slope * flux).sum(2), s=grid, dim=(2, 3, 4))
 
     def kernels(self, hats: Tensor) -> Tensor:
-        """What white noise is multiplied with, (C, C, nx, ny, nz): Cholesky factors at every wave."""
+        """What white noise is multiplied with, (C, C, nx, ny, nz // 2 + 1): Cholesky factors at every wave."""
         key = (self.deviation._version, self.correlation._version, hats.data_ptr())
         if self._kept is None or self._kept[0] != key:
+            hats = hats[..., : hats.shape[-1] // 2 + 1]
             covariance = self.correlation * self.deviation[:, None] * self.deviation[None]
             wanted = torch.einsum("ijk,kxyz->xyzij", covariance.double(), hats.double())
             # channels that always go together, or waves that nothing is left of, have no factor of their own
@@ -91,7 +92,8 @@ class RandomForces(nn.Module):
         draws, columns = torch.Generator().manual_seed(0), []
         for hat in hats:
             white = torch.randn(density.shape, generator=draws).to(density)
-            moved = self._moved(density, torch.fft.fftn(white, dim=(2, 3, 4)) * hat.sqrt(), q)
+            potential = torch.fft.rfftn(white, dim=(2, 3, 4)) * hat[..., : hat.shape[-1] // 2 + 1].sqrt()
+            moved = self._moved(density, potential, q)
             power = torch.fft.fftn(moved, dim=(2, 3, 4), norm="ortho").abs().square().mean((0, 1))
             columns.append(torch.einsum("xyz,kxyz->k", power, share))
         return torch.stack(columns, dim=1).double().cpu()
@@ -113,10 +115,11 @@ class RandomForces(nn.Module):
         An autoregression of second order with the measured correlations; zero is noise not yet drawn.
         """
         kept = before.unflatten(1, (self.memory_states, -1))
-        rule = self._rules()[kept.flatten(2).any(2).sum(1)]
-        kernels = (rule @ hats.flatten(1)).unflatten(2, tuple(noise.shape[2:])).unsqueeze(2)
-        waves = torch.fft.fftn(torch.cat([kept, noise.unsqueeze(1)], dim=1), dim=(3, 4, 5))
-        return torch.fft.ifftn((waves * kernels).sum(1), dim=(2, 3, 4)).real
+        rule, grid = self._rules()[kept.flatten(2).any(2).sum(1)], tuple(noise.shape[2:])
+        hats = hats[..., : grid[-1] // 2 + 1]
+        kernels = (rule @ hats.flatten(1)).unflatten(2, tuple(hats.shape[1:])).unsqueeze(2)
+        waves = torch.fft.rfftn(torch.cat([kept, noise.unsqueeze(1)], dim=1), dim=(3, 4, 5))
+        return torch.fft.irfftn((waves * kernels).sum(1), s=grid, dim=(2, 3, 4))
 
     def _rules(self) -> Tensor:
         """Shares of the last noise, that before and new noise after none, one, two steps: (3, 3, knots)."""

@@ -366,7 +366,12 @@ def mix_weights(
     outputs, channels, rows = grad.shape[1], x.shape[1], starts[-1]
     tile = np.empty((ROWS, LANES), f4)
     a, b, t = grad.ctypes.data, x.ctypes.data, tile.ctypes.data
-    weights, to_weights, ks, to_ks = u.ctypes.data, to_u.ctypes.data, kernels.ctypes.data, to_kernels.ctypes.data
+    weights, to_weights, ks, to_ks = (
+        u.ctypes.data,
+        to_u.ctypes.data,
+        kernels.ctypes.data,
+        to_kernels.ctypes.data,
+    )
     for g in range(first, last):
         count = starts[g + 1] - starts[g]
         for i in range(0, channels, LANES):
@@ -408,7 +413,9 @@ class QuickBasis(Basis):
         counts, order = np.bincount(length.ravel()), np.argsort(length.ravel(), kind="stable")
         self.starts = np.concatenate([[0], np.cumsum(-(-counts // ROWS) * ROWS)])
         rows = np.empty(self.points, np.int64)
-        rows[order] = np.repeat(self.starts[:-1] - np.cumsum(counts) + counts, counts) + np.arange(self.points)
+        rows[order] = np.repeat(self.starts[:-1] - np.cumsum(counts) + counts, counts) + np.arange(
+            self.points
+        )
         self.rows = np.ascontiguousarray(rows.reshape(self.grid[0], -1).T)
         self.size, self.row = int(self.starts[-1]), torch.from_numpy(rows)
         self.wave = torch.full((self.size,), self.points).index_copy(0, self.row, torch.arange(self.points))
@@ -488,7 +495,9 @@ class QuickBasis(Basis):
         states, channels = len(mixed) // self.size, mixed.shape[1]
         fields, inner = self._states(states, channels), self._states(states, channels // 2)
         self._scattered(_array(mixed), self.loose, fields)
-        self._in_parts(gated, [(self.loose, x, _array(c), to) for x, to in zip(fields, inner, strict=True)], self.grid[0])
+        self._in_parts(
+            gated, [(self.loose, x, _array(c), to) for x, to in zip(fields, inner, strict=True)], self.grid[0]
+        )
         return self._gathered(self.loose, inner), torch.from_numpy(fields)
 
     def gate_back(self, grad: Tensor, fields: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -498,7 +507,9 @@ class QuickBasis(Basis):
         to_c = np.zeros((states, self.grid[0], 2 * channels), f4)
         self._scattered(_array(grad), self.loose, back)
         parts = zip(back, fields.numpy(), out, to_c, strict=True)
-        self._in_parts(gated_back, [(self.loose, g, x, _array(c), o, t) for g, x, o, t in parts], self.grid[0])
+        self._in_parts(
+            gated_back, [(self.loose, g, x, _array(c), o, t) for g, x, o, t in parts], self.grid[0]
+        )
         return self._gathered(self.loose, out), torch.from_numpy(to_c.sum((0, 1)))
 
     def _states(self, number: int, channels: int) -> np.ndarray:

@@ -18,9 +18,12 @@ Result = TypeVar("Result")
 
 
 def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    """What the calls return; each has a thread for itself, on which PyTorch takes no others."""
+    """What the calls return; each has a thread for itself, on which PyTorch takes no others.
+
+    Also one alone: threads that share small operations take longer than one of them would.
+    """
     threads = torch.get_num_threads()
-    if threads == 1 or len(calls) == 1:
+    if threads == 1:
         return [call() for call in calls]
     gradients = torch.is_grad_enabled()
     return list(_pool(threads, os.getpid()).map(lambda call: _run(call, gradients), calls))

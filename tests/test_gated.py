@@ -4,18 +4,19 @@ import pytest
 import torch
 from test_spectral import TINY, lithium
 
-from engine.gated import Basis, Gated, real_waves, right_angled
+from engine.gated import Gated
 from engine.radial import hat_functions
 from engine.spectral import SpectralNet
 from engine.trainer import train
+from engine.waves import Basis, real_waves, right_angled
 
 BRICK = torch.diag(torch.tensor([0.5, 0.54, 0.6]))
 GRID = (6, 5, 8)
 
 
-def net(voxel=BRICK):
+def net(voxel=BRICK, width=6):
     torch.manual_seed(4)
-    network = SpectralNet(2, 2, width=6, blocks=2, knots=5)
+    network = SpectralNet(2, 2, width, blocks=2, knots=5)
     for weight in network.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     network.voxel.copy_(voxel)
@@ -33,7 +34,7 @@ def learning(network, x):
 @pytest.mark.parametrize("points", [1, 2, 5, 8])
 def test_real_waves_are_orthonormal(points):
     waves, numbers = real_waves(points)
-    assert torch.allclose(waves @ waves.T, torch.eye(points), atol=1e-6)
+    assert torch.allclose(waves @ waves.T, torch.eye(points).double(), atol=1e-12)
     assert sorted(numbers) == sorted(min(k, points - k) for k in range(points))
 
 
@@ -42,17 +43,40 @@ def test_waves_and_points_are_inverse():
     assert torch.allclose(basis.to_points(basis.to_waves(field)), field, atol=1e-5)
 
 
-def test_with_gradients_and_without_the_network_is_that_of_plane_waves(monkeypatch):
-    x = torch.randn(3, 2, *GRID)
-    out, gradients = learning(net(), x)
-    with torch.no_grad():
-        alone = net()(x)
+@pytest.mark.parametrize("width", [6, 32])  # the latter in compiled loops
+@pytest.mark.parametrize("threads", [1, 3])
+def test_with_gradients_and_without_the_network_is_that_of_plane_waves(monkeypatch, width, threads):
+    x, before = torch.randn(4, 2, *GRID), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        out, gradients = learning(net(width=width), x)
+        with torch.no_grad():
+            alone = net(width=width)(x)
+    finally:
+        torch.set_num_threads(before)
     monkeypatch.setattr("engine.spectral.LARGEST", 0)
-    planes, expected = learning(net(), x)
+    planes, expected = learning(net(width=width), x)
     for made in (out, alone):
-        assert torch.allclose(made, planes, rtol=1e-4, atol=1e-5)
+        assert torch.allclose(made, planes, rtol=1e-4, atol=1e-5 * planes.abs().max())
     for mine, theirs in zip(gradients, expected, strict=True):
         assert (mine - theirs).norm() < 1e-5 * theirs.norm()
+
+
+@pytest.mark.parametrize("grid", [GRID, (4, 7, 2), (12, 16, 1)])
+@pytest.mark.parametrize("channels", [16, 3])
+def test_compiled_transforms_are_those_of_matrices_but_for_the_order_of_waves(grid, channels):
+    quick_waves = pytest.importorskip("engine.quick_waves")
+    hats = hat_functions(grid, BRICK, 5)
+    plain, quick, field = (
+        Basis(hats),
+        quick_waves.QuickBasis(hats),
+        torch.randn(2 * hats[0].numel(), channels),
+    )
+    with torch.no_grad():
+        waves = quick.to_waves(field).view(2, -1, channels)
+        assert torch.allclose(waves[:, quick.row].flatten(0, 1), plain.to_waves(field), atol=1e-5)
+        assert waves[:, quick.empty].abs().sum() == 0
+        assert torch.allclose(quick.to_points(waves.flatten(0, 1)), field, atol=1e-5)
 
 
 def test_kept_kernels_follow_the_weights():
@@ -69,7 +93,7 @@ def test_its_gradients_are_those_of_finite_differences():
     basis = Basis(hat_functions((3, 4, 2), BRICK, 3).double())
     shapes = ((48, 2), (24, 2, 2), (4, 4), (4,), (2, 2))
     inputs = [torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in shapes]
-    assert torch.autograd.gradcheck(lambda *x: Gated.apply(*x, basis, False), inputs)
+    assert torch.autograd.gradcheck(lambda *x: Gated.apply(basis, *x), inputs)
 
 
 def test_slanted_cells_keep_to_plane_waves(monkeypatch):

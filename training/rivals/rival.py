@@ -36,6 +36,10 @@ class Forecaster(nn.Module):
         """Latents → (K, 2, Nx, Ny, Nz)."""
         return latents
 
+    def decode_field(self, latents: Tensor) -> Tensor:
+        """The field ρ̃ alone, (K, Nx, Ny, Nz)."""
+        return self.decode(latents)[:, 0]
+
     def advance(self, latents: Tensor, streams: Streams) -> Tensor:
         """Latents a time Δτ later, member k with noise from `streams[k]` alone."""
         raise NotImplementedError

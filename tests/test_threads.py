@@ -1,0 +1,38 @@
+"""Calls at once return what they return alone, each on one thread, in the caller's gradient mode."""
+
+import threading
+
+import pytest
+import torch
+
+from engine.threads import at_once
+
+
+@pytest.fixture
+def three():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def seen(number):
+    return number, torch.get_num_threads(), torch.is_grad_enabled(), threading.get_ident()
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_each_has_a_thread_and_pytorch_no_others(three, gradients):
+    with torch.set_grad_enabled(gradients):
+        found = at_once([lambda n=n: seen(n) for n in range(20)])
+    assert [f[:3] for f in found] == [(n, 1, gradients) for n in range(20)]
+    assert threading.get_ident() not in {f[3] for f in found}
+    assert torch.get_num_threads() == 3  # the caller keeps its own
+
+
+def test_calls_within_calls_do_not_wait_for_each_other(three):
+    assert at_once([lambda: at_once([lambda n=n: n for n in range(3)])] * 4) == [[0, 1, 2]] * 4
+
+
+def test_an_error_is_raised(three):
+    with pytest.raises(ZeroDivisionError):
+        at_once([lambda: 1, lambda: 1 / 0])
