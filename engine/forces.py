@@ -60,7 +60,7 @@ class RandomForces(nn.Module):
         return -torch.fft.irfftn((slope * flux).sum(2), s=grid, dim=(2, 3, 4))
 
     def kernels(self, hats: Tensor) -> Tensor:
-        """What white noise is multiplied with, (C, C, nx, ny, nz // 2 + 1): Cholesky factors at every wave."""
+        """What white noise is multiplied with, (C, C, nx, ny, nz // 2 + 1): a Cholesky factor a wave."""
         key = (self.deviation._version, self.correlation._version, hats.data_ptr())
         if self._kept is None or self._kept[0] != key:
             hats = hats[..., : hats.shape[-1] // 2 + 1]

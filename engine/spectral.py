@@ -218,15 +218,18 @@ class SpectralNet(nn.Module):
         if not torch.is_grad_enabled() and x.device.type == "cpu" and len(x) > 1:
             return torch.cat(at_once([partial(self._in_waves, state, basis) for state in x.split(1)]))
         learning = torch.is_grad_enabled()
-        room = 0 if learning else -(x.shape[1] + 1) % basis.multiple
+        multiple = 1 if learning else basis.multiple
         fields = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).movedim(1, -1).flatten(0, 3)
         first = torch.cat([self.first.weight, self.first.bias[:, None]], dim=1)
-        hidden = basis.to_waves(functional.pad(fields, (0, room))) @ functional.pad(first, (0, room)).T
+        hidden = basis.to_waves(_filled(fields, multiple)) @ _filled(first, multiple).T
         for block in self.blocks:
             step = partial(Gated.apply, basis) if learning else basis.block
             hidden = step(hidden, *block.matrices(basis))
-        last = functional.pad(
-            self.last.weight, (0, 0, 0, 0 if learning else -self.last.out_features % basis.multiple)
-        )
-        fields = basis.to_points(hidden @ last.T)[:, : self.last.out_features] + self.last.bias
+        fields = basis.to_points(hidden @ _filled(self.last.weight.T, multiple))
+        fields = fields[:, : self.last.out_features] + self.last.bias
         return fields.view(len(x), *basis.grid, -1).movedim(-1, 1)
+
+
+def _filled(x: Tensor, multiple: int) -> Tensor:
+    """Zeros behind the columns of x, up to a multiple of so many."""
+    return functional.pad(x, (0, -x.shape[1] % multiple))

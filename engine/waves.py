@@ -110,7 +110,7 @@ class Basis:
 
 
 def quick_basis(hats: Tensor, channels: int, half: bool = False) -> Basis:
-    """The quickest basis for that many channels where `hats` lie: on a processor with numba compiled loops."""
+    """The quickest basis for that many channels where `hats` lie: on a processor loops compiled by numba."""
     if hats.device.type == "cpu" and hats.dtype == torch.float32 and not half:
         try:
             from engine.quick_waves import LANES, QuickBasis
