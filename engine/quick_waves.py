@@ -168,6 +168,8 @@ _kept = threading.local()
 
 def _cuts(starts: np.ndarray, parts: int) -> list[int]:
     """Where to cut things that begin at `starts`, ascending from 0, into parts of about the same size."""
+    if parts == 1:
+        return [0, len(starts) - 1]
     return sorted({int(cut) for cut in np.searchsorted(starts, np.linspace(0, starts[-1], parts + 1))})
 
 

@@ -52,6 +52,16 @@ def test_without_gradients_a_convolution_is_the_same(stride):
         assert torch.equal(wrapped(x), Wrap.apply(x))
 
 
+@pytest.mark.parametrize("grid", [(4, 6, 8), (1, 2, 3)])
+def test_convolving_what_was_enlarged_is_done_before_it_is(grid):
+    layer, x = conv(3, 5), torch.randn(2, 3, *grid)
+    with torch.no_grad():
+        for _ in range(2):
+            enlarged = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+            assert torch.allclose(layer.doubled(x), layer(enlarged), rtol=1e-4, atol=1e-5)
+            layer.weight += 1  # what is kept of the weights follows them
+
+
 def test_without_gradients_the_code_and_the_field_are_the_same(autoencoder):
     state = torch.randn(2, 2, 8, 8, 12)
     code = autoencoder.encode(state)
