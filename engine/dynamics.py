@@ -62,9 +62,15 @@ TOGETHER = 8
 """Members that a processor does at once: more leave its cache, and take two and a half times as long each."""
 
 
+LARGE = 2**17
+"""Numbers of a latent from which even its small operations are long enough for several threads."""
+
+
 def in_parts(function: Callable[..., Tensor], *members: Tensor) -> Tensor:
     """`function` of tensors (K, …), on a processor a few members at a time, and as many times as threads."""
     number = len(members[0])
+    if number == 1 and members[0].numel() > LARGE:
+        return function(*members)  # which then shares its operations among threads
     size = min(TOGETHER, -(-number // torch.get_num_threads())) if members[0].device.type == "cpu" else number
     parts = zip(*(tensor.split(size) for tensor in members), strict=True)
     return torch.cat(at_once([partial(function, *part) for part in parts]))

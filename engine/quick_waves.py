@@ -31,11 +31,10 @@ class QuickBasis(Basis):
 
     def __init__(self, hats: Tensor) -> None:
         super().__init__(hats)
-        _, one, length = np.unique(
-            self.shares.numpy().round(6), axis=0, return_index=True, return_inverse=True
-        )
+        place = self.shares.numpy() @ np.arange(self.shares.shape[1])  # among the knots
+        _, one, length = np.unique(place.round(5), return_index=True, return_inverse=True)
         self.shares, self.points = self.shares[one], math.prod(self.grid)
-        counts, order = np.bincount(length.ravel()), np.argsort(length.ravel(), kind="stable")
+        counts, order = np.bincount(length), np.argsort(length, kind="stable")
         self.starts = np.concatenate([[0], np.cumsum(-(-counts // ROWS) * ROWS)])
         rows = np.empty(self.points, np.int64)
         rows[order] = np.repeat(self.starts[:-1] - np.cumsum(counts) + counts, counts) + np.arange(

@@ -22,7 +22,7 @@ from engine.normalise import LogNormal
 from engine.radial import Closure, RadialFilter, hat_functions
 from engine.resample import resampling_matrix
 from engine.threads import at_once
-from engine.waves import LARGEST, Basis, quick_basis, right_angled
+from engine.waves import Basis, quick_basis, right_angled
 
 
 @dataclass(frozen=True)
@@ -209,8 +209,8 @@ class SpectralNet(nn.Module):
             return None  # a GPU's FFTs
         key = (*grid, hats.device, half)
         if key not in self._bases:
-            fits = max(grid) <= LARGEST and right_angled(self.voxel)
-            self._bases[key] = quick_basis(hats, self.first.out_features, half) if fits else None
+            right = right_angled(self.voxel)
+            self._bases[key] = quick_basis(hats, self.first.out_features, half) if right else None
         return self._bases[key]
 
     def _in_waves(self, x: Tensor, basis: Basis) -> Tensor:

@@ -33,16 +33,21 @@ f4 = np.float32
 
 
 def stages(points: int) -> tuple[list[list[tuple[int, int]]], np.ndarray]:
-    """Two rounds of pairs (i, j), each to become (xᵢ + xⱼ, xᵢ − xⱼ), and the matrix that follows them.
+    """Rounds of pairs (i, j), each to become (xᵢ + xⱼ, xᵢ − xⱼ), and the matrix that follows them.
 
-    Points mirror each other in the first, then in a quarter of the line.
+    Points mirror each other in the middle of the line. Sums are then a line of cosines, which mirrors itself
+    again for even wave numbers, and differences one of sines; and so on while lengths can be halved.
     """
-    half, matrix = points // 2, real_waves(points)[0].numpy().copy()
-    rounds = [[(j, points - j) for j in range(1, (points + 1) // 2)], []]
-    if points % 2 == 0:
-        mirrored = [(j, half - j) for j in range((half + 1) // 2)]
-        rounds[1] = mirrored + [(points - i, points - j) for i, j in mirrored[1:]]
-    for i, j in rounds[0] + rounds[1]:
+    matrix, length = real_waves(points)[0].numpy().copy(), points // 2
+    rounds = [[(j, points - j) for j in range(1, (points + 1) // 2)]]
+    cosines, sines = list(range(length + 1)), [points - j for j in range(1, length)]
+    while points % 2 == 0 and length % 2 == 0:
+        pairs = [(cosines[j], cosines[length - j]) for j in range(length // 2)]
+        mirrored = [(sines[j - 1], sines[length - j - 1]) for j in range(1, length // 2)]
+        rounds.append(pairs + mirrored)
+        length //= 2
+        cosines, sines = cosines[: length + 1], [j for _, j in mirrored]
+    for i, j in (pair for pairs in rounds for pair in pairs):
         matrix[:, [i, j]] = matrix[:, [i, j]] @ [[0.5, 0.5], [0.5, -0.5]]
     return rounds, np.where(abs(matrix) < 1e-12, 0, matrix)
 

@@ -8,13 +8,16 @@ and z are their eigenfunctions: transforms are real, and so are kernels.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-LARGEST = 32
-"""Points along an axis up to which real waves are used: their work grows with n⁴, an FFT's with n³ ln n."""
+LARGEST = 96
+"""Points along an axis up to which real waves are used; compiling longer lines takes too long."""
+DENSE = 32
+"""The same where transforms are products with matrices: their work grows with n⁴, an FFT's with n³ ln n."""
 
 
 def real_waves(points: int) -> tuple[Tensor, list[int]]:
@@ -109,13 +112,16 @@ class Basis:
         return torch.addmm(x, self.gate(self.mix(x, kernels, u), c)[0], v.T)
 
 
-def quick_basis(hats: Tensor, channels: int, half: bool = False) -> Basis:
-    """The quickest basis for that many channels where `hats` lie: on a processor loops compiled by numba."""
-    if hats.device.type == "cpu" and hats.dtype == torch.float32 and not half:
-        try:
+def quick_basis(hats: Tensor, channels: int, half: bool = False) -> Basis | None:
+    """The quickest basis for that many channels where `hats` lie; None where FFTs are quicker than any.
+
+    On a processor with numba that is one of compiled loops.
+    """
+    grid = tuple(hats.shape[1:])
+    if hats.device.type == "cpu" and hats.dtype == torch.float32 and not half and max(grid) <= LARGEST:
+        with suppress(ImportError, RuntimeError):  # numba raises the latter where its cache finds no place
             from engine.quick_waves import LANES, QuickBasis
-        except (ImportError, RuntimeError):  # numba raises the latter where it finds no place for its cache
-            return Basis(hats)
-        if channels % LANES == 0:
-            return QuickBasis(hats)
-    return Basis(hats, half)
+
+            if channels % LANES == 0:
+                return QuickBasis(hats)
+    return Basis(hats, half) if max(grid) <= DENSE else None
