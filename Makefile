@@ -39,6 +39,7 @@ setup-test: .venv/.test
 	@$(INSTALL) -e ".[gui]" >.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
 	@$(BIN)/python -c "import engine.kernels"  # compiled once, here rather than in the first forecast
 	-@$(BIN)/python -c "import engine.blocks"
+	@$(BIN)/python -c "from training.bench.frames import frames; frames(1).call()"
 	@touch $@
 
 .venv/.test: .venv/.gui

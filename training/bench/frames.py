@@ -17,6 +17,7 @@ from engine.rollout import member_stream
 from engine.samples import DEFAULT, sample_path, shipped
 from engine.trajectory import Trajectory
 from training.bench.timing import Row, Side, count_flops
+from training.bench.train import plain_network
 
 MEMBERS = 64
 
@@ -28,12 +29,19 @@ def started(name: str = DEFAULT) -> tuple[Emulator, Trajectory, Tensor]:
     return emulator, truth, emulator.encode(emulator.initial_state(truth, emulator.history))
 
 
-def frames(members: int) -> Side:
-    """Frames of all members from the same start, decoded."""
+def frames(members: int, plain: bool = False) -> Side:
+    """Frames of all members from the same start, decoded; `plain`: the network as one first writes it.
+
+    Then every operation also has all threads.
+    """
     emulator, _, latent = started()
+    model = emulator.model
+    network = model.denoiser.network
+    if plain:
+        network.forward = lambda x: plain_network(network, x)
+        model.advance = model._advance
     latents = latent.expand(members, *latent.shape[1:]).contiguous()
     streams = [member_stream(0, k) for k in range(members)]
-    flops = count_flops(emulator.model.denoiser, math.prod(latent.shape[2:]))
     steps = 1 if members > 1 else 8  # caches are warm in a run, and cold after another's turn
 
     def run() -> None:
@@ -42,6 +50,9 @@ def frames(members: int) -> Side:
             now = emulator.advance(now, streams)
             emulator.decode(now)
 
+    points = math.prod(latent.shape[2:])
+    flops = count_flops(network, points)  # of which waves of a length do half of U for both their kernels
+    flops -= points * sum(block.mix.weight.numel() for block in network.blocks)
     return Side(run, steps * members, flops=flops)
 
 
@@ -96,9 +107,23 @@ DECODERS = tuple(
 )
 ROWS = (
     Row(
+        "frame",
+        "whole frame of the default",
+        "eager, float32, FFTs",
+        None,
+        lambda: (frames(1), frames(1, plain=True)),
+    ),
+    Row(
+        "members-eager",
+        f"whole frame of the default, per member of {MEMBERS}",
+        "eager, float32, FFTs, one member",
+        10,
+        lambda: (frames(MEMBERS), frames(1, plain=True)),
+    ),
+    Row(
         "members-default",
         f"whole frame of the default, per member of {MEMBERS}",
-        "one member",
+        "the same code, one member",
         10,
         lambda: (frames(MEMBERS), frames(1)),
     ),
