@@ -32,7 +32,7 @@ def _aimd() -> tuple[Side, Side]:
         md.solve(atoms, config, with_density=True)
         assert folder  # lives as long as the log is written
 
-    return Side(work.call, units=emulator.dt_fs), Side(step, units=config.dt_fs)
+    return Side(work.call, units=work.units * emulator.dt_fs), Side(step, units=config.dt_fs)
 
 
 ROWS = (
