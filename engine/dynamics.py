@@ -63,15 +63,15 @@ TOGETHER = 8
 
 
 LARGE = 2**17
-"""Numbers of a latent from which even its small operations are long enough for several threads."""
+"""Numbers of a latent whose smallest operations are long enough to be shared by threads."""
 
 
 def in_parts(function: Callable[..., Tensor], *members: Tensor) -> Tensor:
     """`function` of tensors (K, …), on a processor a few members at a time, and as many times as threads."""
     number = len(members[0])
-    if number == 1 and members[0].numel() > LARGE:
-        return function(*members)  # which then shares its operations among threads
-    size = min(TOGETHER, -(-number // torch.get_num_threads())) if members[0].device.type == "cpu" else number
+    if members[0].device.type != "cpu" or (number == 1 and members[0].numel() > LARGE):
+        return function(*members)
+    size = min(TOGETHER, -(-number // torch.get_num_threads()))
     parts = zip(*(tensor.split(size) for tensor in members), strict=True)
     return torch.cat(at_once([partial(function, *part) for part in parts]))
 

@@ -92,12 +92,10 @@ class PooledDynamics(Dynamics):
         The decoder was trained in it: densities move by 0.3 % of their spread, where a frame moves by 8 %.
         """
         device = latents.device
-
-        def part(latents: Tensor) -> Tensor:
-            with torch.autocast(device.type, torch.bfloat16, enabled=quick_bfloat16(device)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=quick_bfloat16(device)):
+            if len(latents) == 1:
                 return self.autoencoder.decode(latents).float()
-
-        return in_parts(part, latents) if len(latents) > 1 else part(latents)
+            return in_parts(lambda part: self.autoencoder.decode(part).float(), latents)
 
     def noise_shape(self, latent_shape: torch.Size) -> tuple[int, ...]:
         """(1, d), the start, or (N + 1, d) where the sampler's steps draw as well (S10)."""

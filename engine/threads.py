@@ -25,13 +25,14 @@ def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
     threads = torch.get_num_threads()
     if threads == 1:
         return [call() for call in calls]
-    gradients = torch.is_grad_enabled()
-    return list(_pool(threads, os.getpid()).map(lambda call: _run(call, gradients), calls))
+    gradients, short = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+    kind = torch.get_autocast_dtype("cpu")
 
+    def run(call: Callable[[], Result]) -> Result:  # every thread has modes of its own
+        with torch.set_grad_enabled(gradients), torch.autocast("cpu", kind, enabled=short):
+            return call()
 
-def _run(call: Callable[[], Result], gradients: bool) -> Result:
-    with torch.set_grad_enabled(gradients):  # every thread has a mode of its own
-        return call()
+    return list(_pool(threads, os.getpid()).map(run, calls))
 
 
 @lru_cache(maxsize=2)

@@ -29,6 +29,13 @@ def test_each_has_a_thread_and_pytorch_no_others(three, gradients):
     assert torch.get_num_threads() == 3  # the caller keeps its own
 
 
+def test_they_know_of_short_numbers(three):
+    with torch.autocast("cpu", torch.bfloat16):
+        found = at_once([lambda: (torch.eye(2) @ torch.eye(2)).dtype] * 2)
+    assert found == [torch.bfloat16] * 2
+    assert at_once([lambda: (torch.eye(2) @ torch.eye(2)).dtype]) == [torch.float32]
+
+
 def test_calls_within_calls_do_not_wait_for_each_other(three):
     assert at_once([lambda: at_once([lambda n=n: n for n in range(3)])] * 4) == [[0, 1, 2]] * 4
 
