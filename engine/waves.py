@@ -8,7 +8,9 @@ and z are their eigenfunctions: transforms are real, and so are kernels.
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -117,11 +119,17 @@ def quick_basis(hats: Tensor, channels: int, half: bool = False) -> Basis | None
 
     On a processor with numba that is one of compiled loops.
     """
-    grid = tuple(hats.shape[1:])
-    if hats.device.type == "cpu" and hats.dtype == torch.float32 and not half and max(grid) <= LARGEST:
-        with suppress(ImportError, RuntimeError):  # numba raises the latter where its cache finds no place
-            from engine.quick_waves import LANES, QuickBasis
-
-            if channels % LANES == 0:
-                return QuickBasis(hats)
+    grid, quick = tuple(hats.shape[1:]), None if half else _quick_waves()
+    plain = hats.device.type == "cpu" and hats.dtype == torch.float32
+    if quick and plain and max(grid) <= LARGEST and channels % quick.LANES == 0:
+        return quick.QuickBasis(hats)
     return Basis(hats, half) if max(grid) <= DENSE else None
+
+
+@cache
+def _quick_waves() -> ModuleType | None:
+    """The compiled loops; None where there is no numba, or no place for what it compiles (RuntimeError)."""
+    try:
+        return import_module("engine.quick_waves")
+    except (ImportError, RuntimeError):
+        return None
