@@ -37,9 +37,8 @@ class QuickBasis(Basis):
         counts, order = np.bincount(length), np.argsort(length, kind="stable")
         self.starts = np.concatenate([[0], np.cumsum(-(-counts // ROWS) * ROWS)])
         rows = np.empty(self.points, np.int64)
-        rows[order] = np.repeat(self.starts[:-1] - np.cumsum(counts) + counts, counts) + np.arange(
-            self.points
-        )
+        filled = self.starts[:-1] - np.concatenate([[0], np.cumsum(counts)[:-1]])  # rows of zeros before
+        rows[order] = np.arange(self.points) + np.repeat(filled, counts)
         self.rows = np.ascontiguousarray(rows.reshape(self.grid[0], -1).T)
         self.size, self.row = int(self.starts[-1]), torch.from_numpy(rows)
         self.wave = torch.full((self.size,), self.points).index_copy(0, self.row, torch.arange(self.points))
