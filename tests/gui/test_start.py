@@ -94,6 +94,7 @@ def test_napari_w_ldm_viewer_opens_panel_and_docks(tmp_path: Path) -> None:
     assert "LAYERS ['truth', 'forecast', 'difference']" in done.stdout
 
 
+@pytest.mark.slow  # a start of its own
 def test_a_file_on_the_command_line_becomes_the_data(tmp_path: Path) -> None:
     path = write_wave(tmp_path / "mine.h5")
     done = start(["-c", LOOK, str(path), "--plugin", "ldm_viewer", "-w", "ldm_viewer"], tmp_path)
@@ -101,6 +102,7 @@ def test_a_file_on_the_command_line_becomes_the_data(tmp_path: Path) -> None:
     assert "LAYERS ['truth', 'forecast', 'difference']" in done.stdout, done.stdout
 
 
+@pytest.mark.slow  # a start of its own
 def test_a_folder_on_the_command_line_is_shown_and_asked_about(tmp_path: Path) -> None:
     from engine.formats import Volume, write_volume
 
