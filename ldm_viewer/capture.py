@@ -32,6 +32,7 @@ SIZE = (1280, 800)
 SHOWN = ("Slices", "Histogram", "S(q)", "Drift")  # docks that can be seen, in this order
 SETTLE_MS = 600  # the window is laid out; the docks compute and draw the last frame
 MEASURED_S = 1.0  # of a live forecast, at least
+LONG = 1000  # frames of a forecast that still runs when all docks have come and it was measured
 ENDED = (Status.FINISHED, Status.FAILED, Status.STOPPED)
 
 
@@ -141,7 +142,7 @@ def window(
     _, panel = viewer.window.add_plugin_dock_widget("ldm_viewer", "Forecast", tabify=True)
     if emulator is not None:
         panel.session.choose_emulator(emulator)
-    panel.session.configure(frames=max(panel.session.state.setup.frames, 2 * frames))
+    panel.session.configure(frames=max(LONG, 2 * frames))
     viewer.window.resize(*size)
     viewer.show()
     watch = _Watch(viewer, panel, Path(path), frames, docks, limit_s)
