@@ -75,7 +75,8 @@ class PeriodicConv(nn.Conv3d):
         key = self.weight._version, torch.get_autocast_dtype(x.device.type) if short else x.dtype
         if self._folded is None or self._folded[0] != key:
             sums = torch.tensor([[[1.0, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])
-            weights = torch.einsum("oiabc,pxa,qyb,rzc->pqroixyz", self.weight.float(), sums, sums, sums)
+            with torch.autocast(x.device.type, enabled=False):  # rounded once, when they are sums
+                weights = torch.einsum("oiabc,pxa,qyb,rzc->pqroixyz", self.weight.float(), sums, sums, sums)
             self._folded = key, [channels_last(w) for w in weights.flatten(0, 2).to(key[1])]
         return self._folded[1]
 

@@ -75,10 +75,10 @@ def _pointer(b: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
     return b.inttoptr(address, kind.as_pointer())
 
 
-def _everywhere(b: ir.IRBuilder, number: ir.Value, lanes: int = LANES) -> ir.Value:
+def _everywhere(b: ir.IRBuilder, number: ir.Value) -> ir.Value:
     """A vector of the same number."""
-    nothing = ir.Constant(ir.VectorType(FLOAT, lanes), ir.Undefined)
-    first = ir.Constant(ir.VectorType(INT, lanes), None)
+    nothing = ir.Constant(ir.VectorType(FLOAT, LANES), ir.Undefined)
+    first = ir.Constant(ir.VectorType(INT, LANES), None)
     return b.shuffle_vector(b.insert_element(nothing, number, INT(0)), nothing, first)
 
 
