@@ -59,7 +59,7 @@ class Corrections(nn.Module):
         density, rate = latent[:, :1], latent[:, 1:]
         if config.thermostat_fs:
             now, wanted = rate.square().mean((1, 2, 3, 4), keepdim=True), config.heat * self.motion
-            share = min(1.0, self.step_fs.item() / config.thermostat_fs)
+            share = (self.step_fs / config.thermostat_fs).clamp(max=1)
             rate = rate * ((now + share * (wanted - now)) / now).sqrt()
         if config.margin >= 0:
             room = config.margin * (self.range[1] - self.range[0])

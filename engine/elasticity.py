@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from engine.radial import Kept
+
 
 class Elasticity(nn.Module):
     """Δτ² ρ̈ = κ(|q|) ρ on latents of density and rate, (B, 2, nx, ny, nz); κ > 0 softens."""
@@ -18,6 +20,7 @@ class Elasticity(nn.Module):
     def __init__(self, knots: int) -> None:
         super().__init__()
         self.register_buffer("softness", torch.zeros(knots))
+        self._kept = Kept()
         self.register_buffer("kick", torch.tensor([0.5, 0.0]))  # of Δτ² ρ̈, to the density and to its rate
 
     @torch.no_grad()
@@ -27,9 +30,13 @@ class Elasticity(nn.Module):
 
     def forward(self, latent: Tensor, hats: Tensor) -> Tensor:
         """The latent a step of that force later; `hats`: knots' shares in waves (knots, nx, ny, nz)."""
-        if not self.softness.any():
+        kernel, grid = self._kept((self.softness, hats), lambda: self._kernel(hats)), latent.shape[2:]
+        if kernel is None:
             return latent
-        half, grid = latent.shape[-1] // 2 + 1, latent.shape[2:]
-        kernel = torch.einsum("k,kxyz->xyz", self.softness, hats[..., :half])
         waves = torch.fft.rfftn(latent[:, :1], dim=(2, 3, 4)) * kernel
         return latent + self.kick.view(2, 1, 1, 1) * torch.fft.irfftn(waves, s=grid, dim=(2, 3, 4))
+
+    def _kernel(self, hats: Tensor) -> Tensor | None:
+        """κ of the waves that say it all, (nx, ny, nz // 2 + 1); None where there is no force."""
+        half = hats[..., : hats.shape[-1] // 2 + 1]
+        return torch.tensordot(self.softness, half, 1) if self.softness.any() else None

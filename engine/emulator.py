@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.dynamics import Dynamics
+from engine.graphs import Replayed
 from engine.models import build
 from engine.normalise import LogNormal
 from engine.recipes import from_dict, to_dict
 from engine.samplers import by_name
+from engine.threads import at_once
 
 if TYPE_CHECKING:
     from engine.trajectory import Trajectory
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 FORMAT = "ldm_viewer emulator 1"
 SPACING_TOLERANCE = 0.01
 """Relative difference of lattice vectors that a model still accepts: far below one voxel over the cell."""
+
+
+MANY = 2**18
+"""Random numbers that take a thread longer than starting it."""
 
 
 class IncompatibleError(ValueError):
@@ -55,6 +62,7 @@ class Emulator:
         self.mean_density: float | None = card["data"].get("mean_density")
         self.hold_electrons = self.model.local
         """Whether `decode` corrects the electron count; the paper's model is shown as it is."""
+        self._step, self._draw = Replayed(self._advanced, model), Replayed(self._density, model)
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Emulator:
@@ -172,8 +180,10 @@ class Emulator:
     @torch.no_grad()
     def advance(self, latents: Tensor, streams: list[torch.Generator]) -> Tensor:
         """One step Δτ of all members, (K, …) → (K, …), member k drawing from `streams[k]`."""
-        shape = self.model.noise_shape(latents.shape[1:])
-        noise = torch.stack([torch.randn(shape, generator=g) for g in streams]).to(latents)
+        noise = _normal(self.model.noise_shape(latents.shape[1:]), streams)
+        return self._step(latents, noise.to(latents))
+
+    def _advanced(self, latents: Tensor, noise: Tensor) -> Tensor:
         return self.model.advance(latents, noise)
 
     @torch.no_grad()
@@ -188,10 +198,32 @@ class Emulator:
         With `hold_electrons`, scaled to the mean electron count of the training frames: AIMD's count
         fluctuates by 1e-4 of it only, a network's by more.
         """
+        return self._draw(latents).cpu().numpy()
+
+    def _density(self, latents: Tensor) -> Tensor:
         density = self.normaliser.inverse(self.model.decode_field(latents).float())
         if self.hold_electrons and self.mean_density:
             density = density * (self.mean_density / density.mean((1, 2, 3), keepdim=True))
-        return density.cpu().numpy()
+        return density
+
+
+def _normal(shape: tuple[int, ...], streams: list[torch.Generator]) -> Tensor:
+    """Standard normal numbers (K, *shape), member k's from `streams[k]`; many are drawn by all threads.
+
+    They come from the processor wherever they go, so that a forecast is the same on every device.
+    """
+    noise = torch.empty(len(streams), *shape)
+
+    def draw(rows: range) -> None:
+        for k in rows:
+            torch.randn(shape, generator=streams[k], out=noise[k])
+
+    parts = min(torch.get_num_threads(), 1 + noise.numel() // MANY)
+    if parts == 1:  # not on a thread of its own
+        draw(range(len(streams)))
+    else:
+        at_once([partial(draw, range(part, len(streams), parts)) for part in range(parts)])
+    return noise
 
 
 def save_emulator(folder: Path, model: Dynamics, normaliser: LogNormal, card: dict[str, Any]) -> None:

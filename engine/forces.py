@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.radial import Kept
+
 
 def wave_vectors(grid: tuple[int, ...], voxel: Tensor) -> Tensor:
     """Q of every plane wave of a grid in Å⁻¹, (3, nx, ny, nz); 0 along an axis where it has no known sign.
@@ -43,7 +45,7 @@ class RandomForces(nn.Module):
         self.register_buffer("correlation", torch.eye(channels)[..., None].repeat(1, 1, knots))
         self.register_buffer("memory", torch.zeros(self.memory_states, knots))
         self.register_buffer("contrast", torch.ones(()))  # one latent unit of density, in the mean density
-        self._kept: tuple[tuple, Tensor] | None = None
+        self._kept = Kept()
 
     def forward(self, density: Tensor, noise: Tensor, hats: Tensor, q: Tensor) -> Tensor:
         """The noise (B, C, …) of a latent density (B, 1, …), from white noise (B, C, …)."""
@@ -61,17 +63,17 @@ class RandomForces(nn.Module):
 
     def kernels(self, hats: Tensor) -> Tensor:
         """What white noise is multiplied with, (C, C, nx, ny, nz // 2 + 1): a Cholesky factor a wave."""
-        key = (self.deviation._version, self.correlation._version, hats.data_ptr())
-        if self._kept is None or self._kept[0] != key:
-            hats = hats[..., : hats.shape[-1] // 2 + 1]
-            covariance = self.correlation * self.deviation[:, None] * self.deviation[None]
-            wanted = torch.einsum("ijk,kxyz->xyzij", covariance.double(), hats.double())
-            # channels that always go together, or waves that nothing is left of, have no factor of their own
-            power = wanted.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-            floor = (1e-6 * power + 1e-16) * torch.eye(wanted.shape[-1]).to(wanted)
-            factors = torch.linalg.cholesky(wanted + floor).float().permute(3, 4, 0, 1, 2)
-            self._kept = key, factors.contiguous()
-        return self._kept[1]
+        return self._kept((self.deviation, self.correlation, hats), lambda: self._factors(hats))
+
+    def _factors(self, hats: Tensor) -> Tensor:
+        hats = hats[..., : hats.shape[-1] // 2 + 1]
+        covariance = self.correlation * self.deviation[:, None] * self.deviation[None]
+        wanted = torch.einsum("ijk,kxyz->xyzij", covariance.double(), hats.double())
+        # channels that always go together, or waves that nothing is left of, have no factor of their own
+        power = wanted.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+        floor = (1e-6 * power + 1e-16) * torch.eye(wanted.shape[-1]).to(wanted)
+        factors = torch.linalg.cholesky(wanted + floor).float().permute(3, 4, 0, 1, 2)
+        return factors.contiguous()
 
     @torch.no_grad()
     def settle(self, left: Tensor, density: Tensor, hats: Tensor, q: Tensor) -> None:

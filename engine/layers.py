@@ -44,10 +44,10 @@ class PeriodicConv(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, Nx, Ny, Nz) → (B, C', Nx/stride, …)."""
-        if torch.is_grad_enabled() or x.device.type != "cpu":
+        if torch.is_grad_enabled():
             return super().forward(Wrap.apply(x))
-        padded = wrapped(x)
-        if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu") or not ONEDNN:
+        padded, single = wrapped(x), x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
+        if not (single and ONEDNN and x.device.type == "cpu"):
             return super().forward(padded)
         # left to itself, torch does small grids by unfolding them, at half the speed
         shape = ([0] * 3, self.stride, self.dilation, 1)
@@ -88,7 +88,7 @@ def wrapped(x: Tensor) -> Tensor:
     """What `Wrap` returns, by one gather of voxels, with channels last in memory."""
     batch, channels, *grid = x.shape
     voxels = x.movedim(1, -1).reshape(batch, -1, channels)
-    padded = voxels.index_select(1, _neighbours(*grid))
+    padded = voxels.index_select(1, _neighbours(*grid, device=x.device))
     return padded.view(batch, *(n + 2 for n in grid), channels).movedim(-1, 1)
 
 
@@ -98,10 +98,10 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _neighbours(*grid: int) -> Tensor:
+def _neighbours(*grid: int, device: torch.device) -> Tensor:
     """Numbers of the voxels of a grid that a padded one is made of."""
     x, y, z = (torch.arange(-1, n + 1) % n for n in grid)
-    return ((x[:, None, None] * grid[1] + y[:, None]) * grid[2] + z).flatten()
+    return ((x[:, None, None] * grid[1] + y[:, None]) * grid[2] + z).flatten().to(device)
 
 
 def quick_bfloat16(device: torch.device) -> bool:

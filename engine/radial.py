@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,24 @@ def hat_functions(grid: tuple[int, ...], voxel: Tensor, knots: int) -> Tensor:
     return (1 - distance.abs()).clamp(min=0).float()
 
 
+class Kept:
+    """What is made of some tensors, kept where no gradient is wanted until they are others."""
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple, Any] = ((), None)
+
+    def __call__(self, sources: tuple[Tensor, ...], make: Callable[[], Any]) -> Any:
+        """What `make` returns, for these tensors as they are now."""
+        if torch.is_grad_enabled():
+            return make()
+        key = tuple((x._version, x.data_ptr(), x.shape) for x in sources)
+        found, made = self._last
+        if found != key:
+            made = make()
+            self._last = key, made
+        return made
+
+
 class RadialFilter(nn.Module):
     """Every channel convolved with two kernels of its own, (B, C, n³) → (B, 2 C, n³).
 
@@ -37,7 +56,7 @@ class RadialFilter(nn.Module):
     def __init__(self, channels: int, knots: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(1 + torch.randn(channels, 2, knots))
-        self._kept: tuple[tuple[int, int], Tensor] | None = None
+        self._kept = Kept()
 
     def forward(self, x: Tensor, hats: Tensor) -> Tensor:
         """Multiply waves by kernels; `hats` (knots, nx, ny, nz) are the knots' shares in a wave.
@@ -57,22 +76,14 @@ class RadialFilter(nn.Module):
             one, other = (weight @ hats.flatten(1)).view(2, -1, *hats.shape[1:])
             return torch.complex(one, other)
 
-        return self._once(hats, make)
+        return self._kept((self.weight, hats), make)
 
     def factors(self, shares: Tensor) -> Tensor:
         """Both kernels at waves that the knots have `shares` (n, knots) in, (n, 2, C)."""
-        return self._once(
-            shares, lambda: (shares @ self.weight.permute(2, 1, 0).flatten(1)).unflatten(1, (2, -1))
+        return self._kept(
+            (self.weight, shares),
+            lambda: (shares @ self.weight.permute(2, 1, 0).flatten(1)).unflatten(1, (2, -1)),
         )
-
-    def _once(self, waves: Tensor, make: Callable[[], Tensor]) -> Tensor:
-        """What `make` returns, kept where no gradient is wanted until the weights or the waves are others."""
-        if torch.is_grad_enabled():
-            return make()
-        key = (self.weight._version, waves.data_ptr())
-        if self._kept is None or self._kept[0] != key:
-            self._kept = key, make()
-        return self._kept[1]
 
 
 class Closure(nn.Module):
@@ -89,6 +100,7 @@ class Closure(nn.Module):
         self.register_buffer("weight", torch.zeros(self.powers, knots))
         self.register_buffer("voxel", torch.eye(3))
         self._hats: dict[tuple, Tensor] = {}
+        self._kept = Kept()
 
     @torch.no_grad()
     def fit(self, coarse: Tensor, field: Tensor, grid: tuple[int, ...], voxel: Tensor) -> None:
@@ -96,20 +108,20 @@ class Closure(nn.Module):
         self.voxel.copy_(voxel)
         hats = self.hats(coarse.shape[1:], grid).double()
         shape = (self.powers * len(hats),) * 2
-        matrix, target = torch.zeros(shape, dtype=torch.double), torch.zeros(shape[:1], dtype=torch.double)
+        matrix, target = hats.new_zeros(shape), hats.new_zeros(shape[:1])
         for held, whole in zip(coarse.double(), field.double(), strict=True):
             waves = (self._waves(held[None])[0, :, None] * hats).flatten(0, 1).flatten(1)
             missing = torch.fft.rfftn(whole - held).flatten()
             matrix += (waves @ waves.mH).real
             target += (waves.conj() @ missing).real
         # what is at the level of rounding, such as waves that `grid` holds anyway, explains nothing
-        matrix += (1e-5) ** 2 * matrix.diagonal().max() * torch.eye(len(matrix), dtype=torch.double)
+        matrix += (1e-5) ** 2 * matrix.diagonal().max() * torch.eye(len(matrix)).to(matrix)
         self.weight.copy_(torch.linalg.solve(matrix, target).view_as(self.weight))
 
     def forward(self, coarse: Tensor, grid: tuple[int, ...]) -> Tensor:
         """Fields (B, Nx, Ny, Nz) with the waves that `grid`, which they were on, could not hold."""
         hats = self.hats(coarse.shape[1:], grid)
-        kernels = (self.weight @ hats.flatten(1)).view(self.powers, *hats.shape[1:])
+        kernels = self._kept((self.weight, hats), lambda: torch.tensordot(self.weight, hats, 1))
         missing = (self._waves(coarse) * kernels).sum(1)
         return coarse + torch.fft.irfftn(missing, s=coarse.shape[1:], dim=(1, 2, 3))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -124,12 +124,16 @@ class SpectralAutoencoder(nn.Module):
 
 def resample(fields: Tensor, grid: tuple[int, ...]) -> Tensor:
     """Periodic fields (…, Nx, Ny, Nz) on another grid, band-limited as `fourier_resample`, on any device."""
-    x, y, z = (
-        torch.tensor(resampling_matrix(old, new)).to(fields)
-        for old, new in zip(fields.shape[-3:], grid, strict=True)
-    )
+    kind = fields.dtype, fields.device
+    x, y, z = (_matrix(old, new, *kind) for old, new in zip(fields.shape[-3:], grid, strict=True))
     out = y @ (fields @ z.T)
     return (x @ out.transpose(-3, -2)).transpose(-3, -2)
+
+
+@lru_cache(maxsize=64)
+def _matrix(old: int, new: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`resampling_matrix` where the fields lie."""
+    return torch.tensor(resampling_matrix(old, new), dtype=dtype).to(device)
 
 
 class SpectralBlock(nn.Module):

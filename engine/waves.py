@@ -54,7 +54,7 @@ class Basis:
         self.grid, self.half = tuple(hats.shape[1:]), half
         made = [real_waves(points) for points in self.grid]
         self.waves = [waves.to(hats) for waves, _ in made]
-        x, y, z = (torch.tensor(numbers, device=hats.device) for _, numbers in made)
+        x, y, z = (torch.tensor(numbers).to(hats.device) for _, numbers in made)
         self.shares = hats[:, x][:, :, y][:, :, :, z].flatten(1).T.contiguous()
 
     def to_waves(self, field: Tensor) -> Tensor:

@@ -1,0 +1,88 @@
+"""A function's kernels as one graph, which a GPU replays without Python in between.
+
+A frame is a few hundred small operations; a GPU is done with most of them before the next has been asked for.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Replay = Callable[[], None]
+
+
+def capture_cuda(function: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
+    """What does the same again, on the same places in memory, and the tensor where its result will be."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        made = function()
+    return graph.replay, made
+
+
+CAPTURES: dict[str, Callable[[Callable[[], Tensor]], tuple[Replay, Tensor]]] = {"cuda": capture_cuda}
+"""How a kind of device captures; others do without."""
+WARM = 3
+"""Calls with the same shapes before a capture: by then all that is kept has been made."""
+TOLERANCE = 1e-2
+"""Relative difference of a replay that is taken for rounding in bfloat16, and not for a stale number."""
+
+
+class Replayed:
+    """A function of tensors, which after some calls with the same shapes is replayed; for one thread.
+
+    A graph is made on blank inputs, and believed if its first replay returns what the function does: what
+    cannot be captured stays as it was, with a warning. `module` holds the weights; when they change, or the
+    shapes do, the graph is made anew.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], module: nn.Module) -> None:
+        self.function, self.module = function, module
+        self._key: tuple = ()
+        self._calls = 0
+        self._weights: list[Tensor] = []
+        self._graph: tuple[tuple[Tensor, ...], Replay, Tensor] | None = None
+        self._refused = False
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The function of `inputs`; the result is the caller's own."""
+        capture = CAPTURES.get(inputs[0].device.type)
+        if capture is None or self._refused or torch.is_grad_enabled():
+            return self.function(*inputs)
+        self._notice(inputs)
+        if self._graph is not None:
+            return self._replay(inputs)
+        made = self.function(*inputs)
+        if self._calls > WARM:
+            self._capture(capture, inputs, made)
+        return made
+
+    def _notice(self, inputs: tuple[Tensor, ...]) -> None:
+        """Count calls with the same shapes and weights; others leave no graph."""
+        self._weights = self._weights or [*self.module.parameters(), *self.module.buffers()]
+        versions: Any = sum(weight._version for weight in self._weights)  # which only grow
+        key = (versions, *((x.shape, x.dtype) for x in inputs))
+        if key != self._key:
+            self._key, self._calls, self._graph = key, 0, None
+        self._calls += 1
+
+    def _capture(self, capture: Callable, inputs: tuple[Tensor, ...], expected: Tensor) -> None:
+        try:
+            places = tuple(torch.zeros_like(x) for x in inputs)
+            self._graph = (places, *capture(lambda: self.function(*places)))
+            difference = (self._replay(inputs) - expected).abs().max()
+            if not difference <= TOLERANCE * expected.abs().max():  # nor where it is no number
+                raise RuntimeError(f"its replay differs by {float(difference):.2g}")
+        except RuntimeError as error:  # out of memory among them
+            self._graph, self._refused = None, True
+            warnings.warn(f"forecasts go on without a graph of the GPU's work: {error}", stacklevel=3)
+
+    def _replay(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        places, replay, made = self._graph
+        for place, given in zip(places, inputs, strict=True):
+            place.copy_(given)
+        replay()
+        return made.clone()
