@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.diffusion import Denoiser, time_embedding
+from engine.graphs import CAPTURES
 from engine.samplers import Sampler
 
 Chain = Callable[[Tensor, Tensor], Tensor]
@@ -66,7 +67,10 @@ class ReverseChain(nn.Module):
 def chain(denoiser: Denoiser, sampler: Sampler) -> Chain:
     """The fastest chain for any number of latents, on the device of the weights."""
     module = ReverseChain(denoiser, sampler).eval().requires_grad_(False)
-    one = looped(module) if module.for_z.device.type == "cpu" else None
+    device = module.for_z.device.type
+    if device in CAPTURES:
+        return module  # whoever calls it replays all of it
+    one = looped(module) if device == "cpu" else None
     if one is None:
         return scripted(module)
     many = cache(lambda: blocked(module, one))  # its import compiles, so only where it is needed
@@ -79,7 +83,7 @@ def chain(denoiser: Denoiser, sampler: Sampler) -> Chain:
 
 
 def scripted(module: ReverseChain) -> Chain:
-    """The module without Python between its thousands of small operations: on a GPU, and without numba.
+    """The module without Python between its thousands of small operations, where nothing better is.
 
     That is twice as fast, and leaves the interpreter's lock to a window. Where TorchScript is gone (Python
     3.14), the module itself.

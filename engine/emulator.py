@@ -180,7 +180,7 @@ class Emulator:
     @torch.no_grad()
     def advance(self, latents: Tensor, streams: list[torch.Generator]) -> Tensor:
         """One step Δτ of all members, (K, …) → (K, …), member k drawing from `streams[k]`."""
-        noise = _normal(self.model.noise_shape(latents.shape[1:]), streams)
+        noise = normal(self.model.noise_shape(latents.shape[1:]), streams)
         return self._step(latents, noise.to(latents))
 
     def _advanced(self, latents: Tensor, noise: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ class Emulator:
         return density
 
 
-def _normal(shape: tuple[int, ...], streams: list[torch.Generator]) -> Tensor:
+def normal(shape: tuple[int, ...], streams: list[torch.Generator]) -> Tensor:
     """Standard normal numbers (K, *shape), member k's from `streams[k]`; many are drawn by all threads.
 
     They come from the processor wherever they go, so that a forecast is the same on every device.

@@ -88,7 +88,7 @@ def _spectrum(emulator: Emulator, training: Trajectory) -> tuple[Tensor, Tensor]
     series = torch.stack(powers)
     means = [time_mean(knot) for knot in series[:, 0].T.cpu().numpy()]
     doubt = [mean.error / max(mean.value, 1e-30) for mean in means]
-    return series.mean(0), torch.tensor(doubt, dtype=series.dtype, device=series.device)
+    return series.mean(0), torch.tensor(doubt).to(series)
 
 
 def _free_run(emulator: Emulator, states: Tensor, steps: int, seed: int) -> Iterator[Tensor]:

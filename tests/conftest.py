@@ -11,6 +11,7 @@ import pytest
 from waves import CELL, FRAMES, GRID, STEP_FS, wave, write_wave
 
 if TYPE_CHECKING:
+    import torch
     from metronome import Metronome
 
     from ldm_viewer.session import Session
@@ -46,6 +47,18 @@ def tiny_emulator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     blocks = [np.stack([wave(STEP_FS * k) for k in range(FRAMES)])]
     save_emulator(folder, PooledDynamics(recipe), LogNormal.fit(blocks, STEP_FS), card)
     return folder
+
+
+@pytest.fixture
+def accelerator() -> Iterator[torch.device]:
+    """A device other than the processor (`tests/pretend.py`)."""
+    import pretend
+    import torch
+
+    keep = torch.__future__.set_swap_module_params_on_conversion  # as a GPU does: parameters stay themselves
+    keep(True)
+    yield pretend.lend()
+    keep(False)
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.emulator import normal
 from engine.reciprocal import multiplicity, wave_vectors
 from training.rivals.fitting import Progress
 from training.rivals.material import Material
 from training.rivals.pod import leads_of_all, mean_errors, stable
-from training.rivals.rival import Forecaster, Streams, normal
+from training.rivals.rival import Forecaster, Streams
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class FourierVar(Forecaster):
 
     def advance(self, latents: Tensor, streams: Streams) -> Tensor:
         """Waves y ↦ A y + √Q ξ; white noise in space is white in waves, and real."""
-        noise = normal(latents.shape[1:], streams, latents)
+        noise = normal(latents.shape[1:], streams).to(latents)
         return self.filtered(latents, self.transition) + self.filtered(noise, self.noise)
 
     def mean_step(self, latents: Tensor) -> Tensor:

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from engine import samplers
 from engine.chain import Chain, chain
 from engine.diffusion import Denoiser, DiffusionConfig, Schedule, denoising_loss
+from engine.emulator import normal
+from engine.graphs import Replayed
 from engine.layers import Standardise
 from training.rivals.fitting import Losses, Progress, optimise
 from training.rivals.material import Material
 from training.rivals.physics import GradientLoss, charge_loss
-from training.rivals.rival import Forecaster, Streams, normal
+from training.rivals.rival import Forecaster, Streams
 
 Features = Literal["voxel", "fourier"]
 
@@ -139,11 +141,11 @@ class MlpLatentDiffusion(Forecaster):
     @cached_property
     def chain(self) -> Chain:
         """(current latents, noise) ↦ next latents (S10)."""
-        return chain(self.denoiser, self.sampler)
+        return Replayed(chain(self.denoiser, self.sampler), self.denoiser)
 
     def advance(self, latents: Tensor, streams: Streams) -> Tensor:
         """z(τ + Δτ) ~ p(· | z(τ)) (S12)."""
-        noise = normal((self.sampler.draws, *latents.shape[1:]), streams, latents)
+        noise = normal((self.sampler.draws, *latents.shape[1:]), streams).to(latents)
         return self.chain(latents, noise.transpose(0, 1))
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.emulator import normal
 from training.rivals.fitting import Progress
 from training.rivals.material import Material
-from training.rivals.rival import Forecaster, Streams, normal
+from training.rivals.rival import Forecaster, Streams
 
 LARGEST_RADIUS = 0.999
 """Largest modulus of an eigenvalue of A: a process of longer memory than 1,000 steps is not in the data."""
@@ -57,7 +58,7 @@ class PodVar(Forecaster):
 
     def advance(self, latents: Tensor, streams: Streams) -> Tensor:
         """Latents x ↦ A x + √Q ξ."""
-        return self.mean_step(latents) + normal(latents.shape[1:], streams, latents) @ self.noise.T
+        return self.mean_step(latents) + normal(latents.shape[1:], streams).to(latents) @ self.noise.T
 
     def mean_step(self, latents: Tensor) -> Tensor:
         """Latents x ↦ A x, the best linear forecast."""

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.emulator import Emulator, write_card
+from engine.graphs import Replayed
 from engine.normalise import LogNormal
 
 FORMAT = "ldm_viewer rival 1"
@@ -64,6 +65,7 @@ class Rival(Emulator):
         self.window = self.history = 1  # a state and the frame before it
         self.mean_density: float | None = card["data"].get("mean_density")
         self.hold_electrons = False  # a rival is shown as it is
+        self._draw = Replayed(self._density, model)
 
     @property
     def device(self) -> torch.device:
@@ -84,11 +86,6 @@ class Rival(Emulator):
     def advance(self, latents: Tensor, streams: Streams) -> Tensor:
         """One step Δτ of all members."""
         return self.model.advance(latents, streams)
-
-
-def normal(shape: tuple[int, ...], streams: Streams, like: Tensor) -> Tensor:
-    """Standard normal numbers (K, *shape), row k from `streams[k]`."""
-    return torch.stack([torch.randn(shape, generator=g) for g in streams]).to(like)
 
 
 def save(folder: Path, model: nn.Module, card: dict[str, Any]) -> None:
