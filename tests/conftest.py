@@ -49,6 +49,14 @@ def tiny_emulator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Lend the device before the first gradient: torch counts devices but once."""
+    if any("accelerator" in getattr(item, "fixturenames", ()) for item in session.items):
+        import pretend
+
+        pretend.lend()
+
+
 @pytest.fixture
 def accelerator() -> Iterator[torch.device]:
     """A device other than the processor (`tests/pretend.py`)."""

@@ -25,23 +25,23 @@ def test_both_sides_are_timed_per_unit_and_by_turns():
         return lambda: calls.append(name) or seconds
 
     sides = Side(side("a", 0.2), units=10, timed=True), Side(side("b", 0.5), timed=True)
-    result = measure(Row("x", "work", "rival", 20, lambda: sides, seconds=0, least=4))
+    result = measure(Row("x", "work", "rival", 20, lambda device: sides, seconds=0, least=4))
     assert calls == ["a", "b"] * 5  # once for nothing
     assert (result.work_s, result.rival_s, result.ratio) == pytest.approx((0.02, 0.5, 25))
     assert result.met and result.repeats == 4
 
 
 def test_the_limit_is_the_ratio_at_the_peak_of_arithmetic(monkeypatch):
-    monkeypatch.setattr(timing, "peak_flops", lambda: 4e9)
+    monkeypatch.setattr(timing, "peak_flops", lambda device: 4e9)
     sides = Side(lambda: 0.5, timed=True, flops=1e9), Side(lambda: 1.0, timed=True)
-    result = measure(Row("x", "work", "rival", 3, lambda: sides, seconds=0))
+    result = measure(Row("x", "work", "rival", 3, lambda device: sides, seconds=0))
     assert (result.ratio, result.limit, result.met) == (2.0, 4.0, False)
     assert timing.count_flops(torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.SiLU()), 3) == 2 * 3 * 5 * 7
 
 
 def test_a_row_that_fails_leaves_the_others_their_turn(monkeypatch, capsys):
-    fails = Row("a", "division", "nothing", 1, lambda: (Side(lambda: 1 / 0), None))
-    works = Row("b", "work", "", 1.0, lambda: (Side(lambda: 0.5, timed=True), None), seconds=0)
+    fails = Row("a", "division", "nothing", 1, lambda device: (Side(lambda: 1 / 0), None))
+    works = Row("b", "work", "", 1.0, lambda device: (Side(lambda: 0.5, timed=True), None), seconds=0)
     monkeypatch.setattr(run, "ROWS", (fails, works))
     first, second = run.run()
     assert first.skipped == "failed: ZeroDivisionError: division by zero" and second.met
@@ -49,7 +49,7 @@ def test_a_row_that_fails_leaves_the_others_their_turn(monkeypatch, capsys):
 
 
 def test_what_cannot_be_measured_is_said_in_words(tmp_path, monkeypatch, capsys):
-    def missing():
+    def missing(device):
         raise Skip("GPAW is not installed")
 
     monkeypatch.setattr(run, "ROWS", (Row("aimd", "a step", "GPAW", 200, missing),))

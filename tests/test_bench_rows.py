@@ -1,9 +1,11 @@
 """What the benchmark compares comes to the same on both sides."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from training.bench import denoise, frames
+from training.bench import denoise, frames, run, timing
 
 
 def test_the_compiled_loop_returns_what_diffusers_does():
@@ -25,3 +27,12 @@ def test_the_plain_decoder_is_the_fast_one_but_for_its_arithmetic():
     with torch.no_grad():
         assert torch.allclose(model.autoencoder.decode(latent), plain, rtol=1e-4, atol=1e-4 * plain.std())
         assert (model.decode(latent) - plain).std() == pytest.approx(0, abs=0.02 * plain.std().item())
+
+
+@pytest.mark.parametrize("name", ["frame", "decode-24", "encode-48"])
+def test_a_row_of_a_gpu_runs_where_another_device_is(name, accelerator, monkeypatch):
+    monkeypatch.setattr(frames, "MEMBERS", 2)
+    (row,) = run.chosen((name,), "pretend")
+    result = timing.measure(replace(row, seconds=0, least=2), "pretend")
+    assert not result.skipped and result.work_s > 0
+    assert result.bar == row.gpu_bar and (result.ratio is None) == (not row.rival)

@@ -207,6 +207,7 @@ def bench(
     only: tuple[str, ...] = (),
     out: Path | None = None,
     scaling: Path | None = None,
+    device: str = "cpu",
 ) -> None:
     """Time the hot paths beside what they replace, on this machine: a table of ratios.
 
@@ -214,6 +215,7 @@ def bench(
         only: names of rows; without it all.
         out: file to write the figures to as well (JSON).
         scaling: picture to draw instead (PNG): cost against voxels of a frame and frames of a run.
+        device: cpu, or cuda for the rows that a GPU takes.
     """
     if scaling is not None:
         from training.bench.scaling import plot
@@ -222,7 +224,7 @@ def bench(
         return
     from training.bench.run import run
 
-    run(only, out)
+    run(only, out, device)
 
 
 def simulate_command(arguments: list[str]) -> None:

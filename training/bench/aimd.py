@@ -1,4 +1,7 @@
-"""Row: a simulated femtosecond of the default emulator beside one of GPAW, both on this machine, by turns."""
+"""Row: a simulated femtosecond of the default emulator beside one of GPAW, both on this machine, by turns.
+
+On a GPU it is a femtosecond of each of many members; GPAW runs on the processor in either case.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,17 @@ from pathlib import Path
 from engine.samples import sample_path
 from engine.trajectory import Trajectory
 from training import md
-from training.bench.frames import frames, started
+from training.bench.frames import MEMBERS, frames, started
 from training.bench.timing import Row, Side, Skip
 
 
-def _aimd() -> tuple[Side, Side]:
+def _aimd(device: str) -> tuple[Side, Side]:
     try:
         import gpaw  # noqa: F401
         import numpy as np
     except ImportError:
         raise Skip("GPAW is not installed") from None
-    emulator, work = started()[0], frames(1)
+    emulator, work = started()[0], frames(1 if device == "cpu" else MEMBERS, device=device)
     folder = tempfile.TemporaryDirectory()
     config, atoms = md.prepare(md.SimulationConfig(), None)
     truth, draws = Trajectory(sample_path("li32_test.h5")), np.random.default_rng(0)
@@ -44,5 +47,6 @@ ROWS = (
         _aimd,
         seconds=20.0,
         least=2,
+        gpu_bar=20_000,
     ),
 )

@@ -37,15 +37,15 @@ def diffusers_loop(
     model: PooledDynamics, steps: DDPMScheduler, condition: Tensor, stream: torch.Generator
 ) -> Tensor:
     """z_0 (K, d) given c (K, d), as one writes it with `diffusers`."""
-    z = torch.randn(condition.shape, generator=stream)
+    z = torch.randn(condition.shape, generator=stream).to(condition)
     for t in steps.timesteps:
         epsilon = model.denoiser(z, t.expand(len(z)), condition)
         z = steps.step(epsilon, t, z, generator=stream).prev_sample
     return z
 
 
-def _ours(members: int) -> Side:
-    emulator, condition = _paper(), torch.zeros(members, 32)
+def _ours(device: str, members: int) -> Side:
+    emulator, condition = _paper(device), torch.zeros(members, 32).to(device)
     streams = [member_stream(0, k) for k in range(members)]
     return Side(lambda: emulator.advance(condition, streams), members, flops=_flops(emulator.model))
 
@@ -56,14 +56,14 @@ def _flops(model: PooledDynamics) -> float:
     return len(model.sampler) * (count_flops(model.denoiser.rest) + 2 * first.out_features * latent)
 
 
-def _theirs() -> Side:
-    model, condition, stream = _paper().model, torch.zeros(1, 32), member_stream(0, 0)
+def _theirs(device: str) -> Side:
+    model, condition, stream = _paper(device).model, torch.zeros(1, 32).to(device), member_stream(0, 0)
     steps = scheduler(model)
     return Side(lambda: diffusers_loop(model, steps, condition, stream))
 
 
-def _paper() -> Emulator:
-    return Emulator.load(shipped()["paper"])
+def _paper(device: str = "cpu") -> Emulator:
+    return Emulator.load(shipped()["paper"], device)
 
 
 ROWS = (
@@ -72,20 +72,22 @@ ROWS = (
         "latent step of `paper`, 1,000 evaluations",
         "diffusers' loop",
         10,
-        lambda: (_ours(1), _theirs()),
+        lambda device: (_ours(device, 1), _theirs(device)),
+        gpu_bar=20,
     ),
     Row(
         "members-diffusers",
         f"latent step of `paper`, per member of {MEMBERS}",
         "diffusers' loop, one member",
         10,
-        lambda: (_ours(MEMBERS), _theirs()),
+        lambda device: (_ours(device, MEMBERS), _theirs(device)),
     ),
     Row(
         "members-paper",
         f"latent step of `paper`, per member of {MEMBERS}",
         "the same code, one member",
         10,
-        lambda: (_ours(MEMBERS), _ours(1)),
+        lambda device: (_ours(device, MEMBERS), _ours(device, 1)),
+        gpu_bar=20,
     ),
 )

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine import observables
 from engine.reciprocal import modes, shells
-from training.bench.timing import Row, Side
+from training.bench.timing import CPU, Row, Side
 
 CELL = 8.66 * np.eye(3)
 CALLS = 8
@@ -46,7 +46,7 @@ def live_observables(frame: np.ndarray, start: np.ndarray, cell: np.ndarray) -> 
     return structure, observables.histogram(frame, edges), observables.relaxation(both, slow, [1])[0]
 
 
-def _shells() -> tuple[Side, Side]:
+def _shells(device: str) -> tuple[Side, Side]:
     draws = np.random.default_rng(0)
     fields = np.exp(0.27 * draws.standard_normal((2, 48, 48, 48)) - 2.9)
     start, frame = fields.astype(np.float32)  # as an emulator makes them
@@ -59,4 +59,6 @@ def _shells() -> tuple[Side, Side]:
     )
 
 
-ROWS = (Row("observables", "S(q) + P(ρ) + F(q,t), 48³", "numpy, a loop over shells", 10, _shells),)
+ROWS = (
+    Row("observables", "S(q) + P(ρ) + F(q,t), 48³", "numpy, a loop over shells", 10, _shells, places=CPU),
+)

@@ -20,15 +20,15 @@ from training.bench.timing import Result, Row, measure
 MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}
 
 
-def run(only: tuple[str, ...] = (), out: Path | None = None) -> list[Result]:
-    """Measure the rows named, or all; print each as it comes, then the table."""
+def run(only: tuple[str, ...] = (), out: Path | None = None, device: str = "cpu") -> list[Result]:
+    """Measure the rows named, or all that `device` has; print each as it comes, then the table."""
     console, results = Console(), []
-    rows = chosen(only)
-    machine = describe_machine()
+    rows = chosen(only, device)
+    machine = describe_machine(device)
     console.print(f"{machine['processor']}, {machine['device']}, torch {machine['torch']}")
     for number, row in enumerate(rows, 1):
         with console.status(f"{number} of {len(rows)}: {row.name}"):
-            results.append(measure(row))
+            results.append(measure(row, device))
         console.print(f"[dim]{number} of {len(rows)}[/] {row.name}: {', '.join(_cells(results[-1])[:3])}")
     console.print(table(results))
     if out is not None:
@@ -39,20 +39,21 @@ def run(only: tuple[str, ...] = (), out: Path | None = None) -> list[Result]:
     return results
 
 
-def chosen(only: tuple[str, ...]) -> list[Row]:
-    """The rows of these names in the table's order; ValueError for a name that there is not."""
-    names = [row.name for row in ROWS]
+def chosen(only: tuple[str, ...], device: str = "cpu") -> list[Row]:
+    """The rows of these names in the table's order; ValueError for a name that the device has not."""
+    rows = [row for row in ROWS if row.on(device)]
+    names = [row.name for row in rows]
     unknown = [name for name in only if name not in names]
     if unknown:
         raise ValueError(f"no row {', '.join(unknown)}; there are {', '.join(names)}")
-    return [row for row in ROWS if not only or row.name in only]
+    return [row for row in rows if not only or row.name in only]
 
 
-def describe_machine() -> dict[str, str | float]:
+def describe_machine(device: str = "cpu") -> dict[str, str | float]:
     """What the figures hold for."""
     return {
         "processor": _processor(),
-        "device": describe_hardware(torch.device("cpu")),
+        "device": describe_hardware(torch.device(device)),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else -1.0,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -65,7 +66,7 @@ def table(results: list[Result]) -> Table:
     """Work, rival, their times, ratio with quartiles, its limit, and bar, for a terminal."""
     made = Table(
         caption="times are medians per unit of work; behind a ratio its quartiles over repeats; "
-        "limit: the ratio at the pace of this machine's largest float32 products of matrices"
+        "limit: the ratio at the pace of this device's largest float32 products of matrices"
     )
     made.add_column("row", no_wrap=True)
     for title in ("work", "against"):
@@ -81,10 +82,10 @@ def _cells(r: Result) -> tuple[str, str, str, str, str]:
     if r.skipped:
         return "–", "–", r.skipped, "–", _bar(r)
     bar = f"{_bar(r)} {MARKS[r.met]}"
-    if r.ratio is None:
-        return duration(r.work_s), "–", "–", "–", bar
-    ratio = f"{_digits(r.ratio)} × ({_digits(r.low)}–{_digits(r.high)})"
     limit = f"{_digits(r.limit)} ×" if r.limit else "–"
+    if r.ratio is None:
+        return duration(r.work_s), "–", "–", limit, bar
+    ratio = f"{_digits(r.ratio)} × ({_digits(r.low)}–{_digits(r.high)})"
     return duration(r.work_s), duration(r.rival_s), ratio, limit, bar
 
 

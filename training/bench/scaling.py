@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.bench.timing import Row, Side
+from training.bench.timing import CPU, Row, Side
 
 TILES = ((1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4), (5, 5, 6))
 """How often the cell of 24³ voxels is repeated; the last has the voxels of 128³."""
@@ -116,7 +116,7 @@ def _timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def _voxels() -> tuple[Side, Side]:
+def _voxels(device: str) -> tuple[Side, Side]:
     sides = []
     for tile in ((4, 4, 4), (1, 1, 1)):
         voxels, work = work_of_a_frame(tile)
@@ -130,4 +130,4 @@ def _voxels() -> tuple[Side, Side]:
     return sides[0], sides[1]
 
 
-ROWS = (Row("scaling", "a voxel of a frame at 96³", "a voxel at 24³", 0.5, _voxels),)
+ROWS = (Row("scaling", "a voxel of a frame at 96³", "a voxel at 24³", 0.5, _voxels, places=CPU),)

@@ -16,7 +16,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from training.bench.timing import Row, Side, Skip
+from training.bench.timing import CPU, Row, Side, Skip
 
 IMPORT = """
 import sys, time
@@ -32,7 +32,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 """  # becomes the process that its arguments name
 
 
-def _import() -> tuple[Side, None]:
+def _import(device: str) -> tuple[Side, None]:
     def call() -> float:
         done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
         return float(done.stdout)
@@ -40,7 +40,7 @@ def _import() -> tuple[Side, None]:
     return Side(call, timed=True), None
 
 
-def _window(moment: str) -> tuple[Side, None]:
+def _window(moment: str, device: str) -> tuple[Side, None]:
     try:
         import napari  # noqa: F401
     except ImportError:
@@ -65,9 +65,10 @@ def _window(moment: str) -> tuple[Side, None]:
 
 
 ROWS = (
-    Row("import", "import engine and its files, without torch", "", 0.3, _import, seconds=3.0),
-    Row("first-data", "start, window, data on screen", "", None, partial(_window, "truth"), seconds=1.0),
+    Row("import", "import engine and its files, without torch", "", 0.3, _import, 3.0, places=CPU),
+    Row("first-data", "start, window, data on screen", "", None, partial(_window, "truth"), 1.0, places=CPU),
     Row(
-        "first-frame", "start, window, a frame on screen", "", 6, partial(_window, "first_frame"), seconds=1.0
+        *("first-frame", "start, window, a frame on screen", "", 6, partial(_window, "first_frame"), 1.0),
+        places=CPU,
     ),
 )

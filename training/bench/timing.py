@@ -6,6 +6,7 @@ Both sides run by turns in one process, so that whatever else the machine does, 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 SECONDS = 6.0
 """Time that a row may take, once it is set up."""
 REPEATS = 25
+CPU, GPU = ("cpu",), ("gpu",)
 
 
 @dataclass(frozen=True)
@@ -36,27 +38,44 @@ class Side:
 
     def seconds(self) -> float:
         """Seconds per unit, of one call."""
+        finish()
         start = time.perf_counter()
         returned = self.call()
+        finish()
         return (float(returned) if self.timed else time.perf_counter() - start) / self.units
+
+
+def finish() -> None:
+    """Wait for what a GPU, if there is one at work, has been asked for."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 @dataclass(frozen=True)
 class Row:
     """Work against its rival, with the bar that the ratio of their times has to clear.
 
-    `make` sets both sides up when the row's turn comes: (work, rival). It raises Skip, in words, where
-    something is missing. Without a rival the bar is a limit in seconds.
+    `make(device)` sets both sides up when the row's turn comes: (work, rival). It raises Skip, in words,
+    where something is missing. Without a rival the bar is a limit in seconds.
     """
 
     name: str
     work: str
     rival: str
     bar: float | None
-    make: Callable[[], tuple[Side, Side | None]]
+    make: Callable[[str], tuple[Side, Side | None]]
     seconds: float = SECONDS
     least: int = 3
     """Repeats, at least, however long they take."""
+    gpu_bar: float | None = None
+    """The bar on a GPU."""
+    places: tuple[str, ...] = CPU + GPU
+    """Where the row says something."""
+
+    def on(self, device: str) -> bool:
+        """Whether the row says something of a device."""
+        return (CPU if device == "cpu" else GPU)[0] in self.places
 
 
 class Skip(Exception):
@@ -79,7 +98,8 @@ class Result:
     high: float | None = None
     repeats: int = 0
     limit: float | None = None
-    """The ratio at the pace of the largest float32 products; None where operations are not known."""
+    """The ratio at the pace of the largest float32 products, without a rival to the work as it is; None where
+    operations are not known."""
     skipped: str = ""
 
     @property
@@ -90,32 +110,32 @@ class Result:
         return self.work_s <= self.bar if self.ratio is None else self.ratio >= self.bar
 
 
-def measure(row: Row) -> Result:
+def measure(row: Row, device: str = "cpu") -> Result:
     """Set a row up, run both sides once for nothing, then by turns until its time is over.
 
     A row that fails tells why, and leaves the others their turn.
     """
-    about = Result(row.name, row.work, row.rival, row.bar)
+    about = Result(row.name, row.work, row.rival, row.bar if device == "cpu" else row.gpu_bar)
     try:
-        return _timed(row, about, [side for side in row.make() if side is not None])
+        return _timed(row, about, [side for side in row.make(device) if side is not None], device)
     except Skip as reason:
         return replace(about, skipped=str(reason))
     except Exception as error:
         return replace(about, skipped=f"failed: {type(error).__name__}: {error}")
 
 
-def _timed(row: Row, about: Result, sides: list[Side]) -> Result:
+def _timed(row: Row, about: Result, sides: list[Side], device: str) -> Result:
     for side in sides:
         side.call()
+    best = sides[0].flops / peak_flops(device) if sides[0].flops else None
     times, end = [], time.perf_counter() + row.seconds
     while len(times) < row.least or (len(times) < REPEATS and time.perf_counter() < end):
         times.append([side.seconds() for side in sides])
     work, *rival = (statistics.median(side) for side in zip(*times, strict=True))
     if not rival:
-        return replace(about, work_s=work, repeats=len(times))
+        return replace(about, work_s=work, repeats=len(times), limit=best and work / best)
     ratios = [theirs / ours for ours, theirs in times]
     low, ratio, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    limit = rival[0] * peak_flops() / sides[0].flops if sides[0].flops else None
     return replace(
         about,
         work_s=work,
@@ -124,16 +144,16 @@ def _timed(row: Row, about: Result, sides: list[Side]) -> Result:
         low=low,
         high=high,
         repeats=len(times),
-        limit=limit,
+        limit=best and rival[0] / best,
     )
 
 
-@lru_cache(maxsize=1)
-def peak_flops(size: int = 2048) -> float:
+@lru_cache(maxsize=2)
+def peak_flops(device: str = "cpu", size: int = 2048) -> float:
     """Float32 operations a second of the best of ten products of large matrices, on torch's threads."""
     import torch
 
-    matrix = torch.randn(size, size)
+    matrix = torch.randn(size, size).to(device)
     return 2 * size**3 / min(Side(lambda: matrix @ matrix).seconds() for _ in range(10))
 
 

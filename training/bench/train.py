@@ -133,20 +133,26 @@ class OurLoop:
         return losses["loss"].item()
 
 
-def loops(recipe: Recipe, trajectory: Trajectory, folder: Path) -> tuple[OurLoop, PlainLoop]:
+def loops(
+    recipe: Recipe, trajectory: Trajectory, folder: Path, device: str = "cpu"
+) -> tuple[OurLoop, PlainLoop]:
     """Both loops, at the first step of the same training."""
-    ours = OurLoop(Run(recipe, trajectory, folder, "auto"))
+    ours = OurLoop(Run(recipe, trajectory, folder, device))
     return ours, PlainLoop(ours.run, trajectory)
 
 
-def _training() -> tuple[Side, Side]:
+def _training(device: str) -> tuple[Side, Side]:
     with tempfile.TemporaryDirectory() as folder:
-        sides = loops(SPECTRAL, Trajectory(sample_path("li32_train.h5")), Path(folder))
+        sides = loops(SPECTRAL, Trajectory(sample_path("li32_train.h5")), Path(folder), device)
     units = STEPS * SPECTRAL.training.latent_pairs
     work, rival = (Side(lambda loop=loop: [loop.update() for _ in range(STEPS)], units) for loop in sides)
     return work, rival
 
 
 ROWS = (
-    Row("training", "a sample of `spectral`, 24³", "plain eager loop, float32", 1.5, _training, seconds=20),
+    Row(
+        *("training", "a sample of `spectral`, 24³", "plain eager loop, float32", 1.5, _training),
+        seconds=20,
+        gpu_bar=4,
+    ),
 )
