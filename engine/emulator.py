@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.devices import device_named, enough_memory
 from engine.dynamics import Dynamics
 from engine.graphs import Replayed
 from engine.models import build
@@ -36,6 +37,10 @@ SPACING_TOLERANCE = 0.01
 
 MANY = 2**18
 """Random numbers that take a thread longer than starting it."""
+
+
+ELSEWHERE = "Close what else is in it, or choose another device."
+FEWER = "Fewer members at a time, or another device, would do."
 
 
 class IncompatibleError(ValueError):
@@ -69,8 +74,9 @@ class Emulator:
         """Open a folder written by a training. Raises IncompatibleError, in words, for anything else.
 
         A name such as "paper@dpm:20" opens "paper" with another sampler (ValueError for one that there
-        is not; `engine.samplers.by_name`).
+        is not; `engine.samplers.by_name`). `device` is one of `device_named`.
         """
+        device = device_named(device)
         name, folder, way = Path(folder).name, Path(folder), ""
         if not folder.exists():
             base, _, way = name.partition("@")
@@ -94,7 +100,8 @@ class Emulator:
             ) from None
         except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
             raise IncompatibleError(f"{folder} is damaged or from another version: {error}") from error
-        return cls(model.to(device), normaliser, card, name)
+        with enough_memory(ELSEWHERE):
+            return cls(model.to(device), normaliser, card, name)
 
     @property
     def device(self) -> torch.device:
@@ -175,13 +182,15 @@ class Emulator:
     @torch.no_grad()
     def encode(self, states: Tensor) -> Tensor:
         """(B, 2·window, Nx, Ny, Nz) → latents (B, …)."""
-        return self.model.encode(states.to(self.device))
+        with enough_memory(ELSEWHERE):
+            return self.model.encode(states.to(self.device))
 
     @torch.no_grad()
     def advance(self, latents: Tensor, streams: list[torch.Generator]) -> Tensor:
         """One step Δτ of all members, (K, …) → (K, …), member k drawing from `streams[k]`."""
         noise = normal(self.model.noise_shape(latents.shape[1:]), streams)
-        return self._step(latents, noise.to(latents))
+        with enough_memory(FEWER):
+            return self._step(latents, noise.to(latents))
 
     def _advanced(self, latents: Tensor, noise: Tensor) -> Tensor:
         return self.model.advance(latents, noise)
@@ -198,7 +207,8 @@ class Emulator:
         With `hold_electrons`, scaled to the mean electron count of the training frames: AIMD's count
         fluctuates by 1e-4 of it only, a network's by more.
         """
-        return self._draw(latents).cpu().numpy()
+        with enough_memory(FEWER):
+            return self._draw(latents).cpu().numpy()
 
     def _density(self, latents: Tensor) -> Tensor:
         density = self.normaliser.inverse(self.model.decode_field(latents).float())

@@ -26,7 +26,7 @@ def wave_vectors(grid: tuple[int, ...], voxel: Tensor) -> Tensor:
     for axis, n in zip(axes, grid, strict=True):
         axis[axis.abs() * 2 == 1] = 0 if n > 1 else axis[0]
     fraction = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    return (2 * math.pi * fraction @ torch.linalg.inv(voxel.double().cpu()).T).movedim(-1, 0).float()
+    return (2 * math.pi * fraction @ torch.linalg.inv(voxel.cpu().double()).T).movedim(-1, 0).float()
 
 
 class RandomForces(nn.Module):
@@ -68,12 +68,12 @@ class RandomForces(nn.Module):
     def _factors(self, hats: Tensor) -> Tensor:
         hats = hats[..., : hats.shape[-1] // 2 + 1]
         covariance = self.correlation * self.deviation[:, None] * self.deviation[None]
-        wanted = torch.einsum("ijk,kxyz->xyzij", covariance.double(), hats.double())
+        wanted = torch.einsum("ijk,kxyz->xyzij", covariance.cpu().double(), hats.cpu().double())
         # channels that always go together, or waves that nothing is left of, have no factor of their own
         power = wanted.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
         floor = (1e-6 * power + 1e-16) * torch.eye(wanted.shape[-1]).to(wanted)
         factors = torch.linalg.cholesky(wanted + floor).float().permute(3, 4, 0, 1, 2)
-        return factors.contiguous()
+        return factors.contiguous().to(hats.device)
 
     @torch.no_grad()
     def settle(self, left: Tensor, density: Tensor, hats: Tensor, q: Tensor) -> None:
@@ -82,7 +82,7 @@ class RandomForces(nn.Module):
         self._fit_memory(waves, hats)
         share = hats / hats.sum((1, 2, 3), keepdim=True).clamp(min=1e-9)
         pairs = torch.einsum("tbixyz,tbjxyz,kxyz->ijk", waves, waves.conj(), share.to(waves)).real
-        wanted = (pairs / waves[:, :, 0, 0, 0, 0].numel()).double().cpu()
+        wanted = (pairs / waves[:, :, 0, 0, 0, 0].numel()).cpu().double()
         response = self._response(density, hats, share, q)
         power = torch.stack([_positive(response, each) for each in wanted.diagonal().T])
         self.deviation.copy_(power.sqrt())
@@ -98,7 +98,7 @@ class RandomForces(nn.Module):
             moved = self._moved(density, potential, q)
             power = torch.fft.fftn(moved, dim=(2, 3, 4), norm="ortho").abs().square().mean((0, 1))
             columns.append(torch.einsum("xyz,kxyz->k", power, share))
-        return torch.stack(columns, dim=1).double().cpu()
+        return torch.stack(columns, dim=1).cpu().double()
 
     def _fit_memory(self, waves: Tensor, hats: Tensor) -> None:
         """Correlations of waves (3, B, C, nx, ny, nz) with those one and two steps before, at every knot."""

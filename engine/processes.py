@@ -42,13 +42,21 @@ def rank() -> int:
 
 
 def fabric(accelerator: str, precision: str = "32-true") -> Fabric:
-    """Lightning Fabric on one device for each process, gradients averaged over all of them (DDP)."""
+    """Lightning Fabric on one device for each process, gradients averaged over all of them (DDP).
+
+    `accelerator` is auto, cpu, cuda, cuda:1 for one process, or mps. Raises ValueError for one not here.
+    """
     from lightning_fabric import Fabric
     from lightning_fabric.strategies import DDPStrategy
 
+    from engine.devices import device_named
+
+    accelerator, _, number = str(accelerator).partition(":")
+    if accelerator != "auto":
+        device_named(accelerator + f":{number}" * bool(number))
     nodes, each = world()
     if nodes * each == 1:
-        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+        return Fabric(accelerator=accelerator, devices=[int(number)] if number else 1, precision=precision)
     strategy = DDPStrategy(broadcast_buffers=False)  # every process computes the same ones
     made = Fabric(
         accelerator=accelerator, devices=each, num_nodes=nodes, strategy=strategy, precision=precision

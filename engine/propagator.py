@@ -60,7 +60,7 @@ class LinearForecast(nn.Module):
     def fit(self, past: Tensor, following: Tensor) -> None:
         """Set A to the least-squares forecast of `following` from `past`, and each channel's deviation."""
         inputs, changes = (
-            x.movedim(1, -1).flatten(0, -2).double()
+            x.movedim(1, -1).flatten(0, -2).cpu().double()
             for x in (past, following - past[:, : following.shape[1]])
         )
         self.line.copy_(torch.linalg.lstsq(inputs, changes).solution.T)

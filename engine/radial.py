@@ -20,7 +20,7 @@ def hat_functions(grid: tuple[int, ...], voxel: Tensor, knots: int) -> Tensor:
     """
     axes = [torch.fft.fftfreq(n, dtype=torch.float64) for n in grid]
     fraction = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    voxel = voxel.double().cpu()
+    voxel = voxel.cpu().double()
     q = 2 * math.pi * (fraction @ torch.linalg.inv(voxel).T).norm(dim=-1)
     reach = math.pi * voxel.norm(dim=1).reciprocal().norm()
     distance = (q / reach).clamp(max=1) * (knots - 1) - torch.arange(knots, dtype=torch.float64).view(
@@ -104,12 +104,15 @@ class Closure(nn.Module):
 
     @torch.no_grad()
     def fit(self, coarse: Tensor, field: Tensor, grid: tuple[int, ...], voxel: Tensor) -> None:
-        """Fit to fields (B, Nx, Ny, Nz) and the part of them, on the same points, that `grid` holds."""
+        """Fit to fields (B, Nx, Ny, Nz) and the part of them, on the same points, that `grid` holds.
+
+        In float64, and so on the processor: not every GPU has it.
+        """
         self.voxel.copy_(voxel)
-        hats = self.hats(coarse.shape[1:], grid).double()
+        hats = self.hats(coarse.shape[1:], grid).cpu().double()
         shape = (self.powers * len(hats),) * 2
         matrix, target = hats.new_zeros(shape), hats.new_zeros(shape[:1])
-        for held, whole in zip(coarse.double(), field.double(), strict=True):
+        for held, whole in zip(coarse.cpu().double(), field.cpu().double(), strict=True):
             waves = (self._waves(held[None])[0, :, None] * hats).flatten(0, 1).flatten(1)
             missing = torch.fft.rfftn(whole - held).flatten()
             matrix += (waves @ waves.mH).real

@@ -51,7 +51,8 @@ class SpatialAutoencoder(nn.Module):
     @torch.no_grad()
     def fit(self, states: Tensor) -> None:
         """Set the linear part to the leading eigenvectors of the patches' covariance over `states`."""
-        patches = to_patches(states * self.scale, self.config.patch).movedim(1, -1).flatten(0, -2).double()
+        patches = to_patches(states * self.scale, self.config.patch).movedim(1, -1).flatten(0, -2)
+        patches = patches.cpu().double()
         self.basis.copy_(torch.linalg.eigh(patches.T @ patches)[1][:, -self.config.latent :].T)
 
     def encode(self, state: Tensor) -> Tensor:

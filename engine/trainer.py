@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from engine import processes
 from engine.dataset import Dataset, frames_at_once, split
+from engine.devices import enough_memory
 from engine.dynamics import Draws, Losses, Stage
 from engine.emulator import save_emulator
 from engine.models import build
@@ -221,9 +222,10 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        losses = model(lambda inner: stage.losses(inner, self.training, index, draws))
         self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(losses["loss"])
+        with enough_memory("Fewer pairs in a batch, or another device, would do."):
+            losses = model(lambda inner: stage.losses(inner, self.training, index, draws))
+            self.fabric.backward(losses["loss"])
         clip = {"max_norm": settings.clip, "error_if_nonfinite": False}
         if self.fabric.clip_gradients(model, self.optimizer, **clip).isfinite():
             self.optimizer.step()

@@ -36,7 +36,7 @@ def real_waves(points: int) -> tuple[Tensor, list[int]]:
 
 def right_angled(voxel: Tensor) -> bool:
     """Whether the rows of `voxel` (3, 3) are orthogonal."""
-    metric = voxel.double() @ voxel.double().T
+    metric = voxel.cpu().double() @ voxel.cpu().double().T
     return bool((metric - metric.diag().diag()).abs().max() < 1e-6 * metric.abs().max())
 
 

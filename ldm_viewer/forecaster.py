@@ -14,8 +14,9 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache, partial
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -161,14 +162,14 @@ def _serve() -> None:
     os.dup2(2, 1)  # what libraries print must not get between the answers
     import engine.rollout  # noqa: F401 (before it is needed)
 
-    emulator: Emulator | None = None
+    make: Callable[[], Emulator] | None = None
     with suppress(EOFError, BrokenPipeError):
         while True:
             kind, *what = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own window)
             if kind == "emulator":
-                emulator = _emulator(*what)
+                make = cache(partial(_emulator, *what))
             elif kind == "rollout":
-                _answer(answers, *_forecast(answers, emulator, *what))
+                _answer(answers, *_forecast(answers, make, *what))
 
 
 def _emulator(
@@ -179,17 +180,19 @@ def _emulator(
     card: dict[str, Any],
     name: str,
 ) -> Emulator:
-    from engine.emulator import Emulator
+    from engine.devices import enough_memory
+    from engine.emulator import ELSEWHERE, Emulator
     from engine.models import build
 
     model = build(recipe)
     model.load_state_dict(weights)
-    return Emulator(model.to(device), normaliser, card, name)
+    with enough_memory(ELSEWHERE):
+        return Emulator(model.to(device), normaliser, card, name)
 
 
 def _forecast(
     answers: IO[bytes],
-    emulator: Emulator,
+    make: Callable[[], Emulator],
     state: np.ndarray,
     frames: int,
     threads: int,
@@ -202,6 +205,7 @@ def _forecast(
 
     torch.set_num_threads(threads)
     try:
+        emulator = make()
         made = rollout(emulator, torch.from_numpy(state).to(emulator.device), frames, **how)
         while pickle.load(sys.stdin.buffer)[0] == "go on":  # noqa: S301
             frame = next(made, None)

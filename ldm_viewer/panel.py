@@ -92,7 +92,7 @@ class MainPanel(Form):
         """Give a command; what it refuses becomes a notification in words."""
         try:
             command(*args, **kwargs)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MemoryError) as error:
             show_error(str(error))
             self._restore()
             return False

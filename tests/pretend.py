@@ -1,11 +1,13 @@
 """An accelerator that is none: device "pretend", whose memory is this machine's, and whose rules are a GPU's.
 
-Tensors of two devices do not mix, reading a number waits for the device, and what is captured for replay may
-neither wait nor fetch from the host. So where no GPU is, what a GPU would refuse is refused all the same.
+Tensors of two devices do not mix, there is no float64, reading a number waits for the device, and what is
+captured for replay may neither wait nor fetch from the host. So where no GPU is, what one would refuse is
+refused all the same.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -14,6 +16,8 @@ from torch.utils import _pytree as pytree
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 NAME = "pretend"
+room = math.inf
+"""Numbers that the largest tensor may hold."""
 counts: Counter[str] = Counter()
 """Operations by name since the last `clear()`; "upload", "download" and "wait" among them."""
 
@@ -37,6 +41,11 @@ class Lent(torch.Tensor):
         return torch.Tensor._make_wrapper_subclass(cls, raw.shape, device=f"{NAME}:0", **layout)
 
     def __init__(self, raw: torch.Tensor) -> None:
+        if raw.dtype in (torch.float64, torch.complex128):
+            raise TypeError(f"{NAME} has no float64")
+        if raw.numel() > room:
+            size = f"{raw.nbytes} bytes"
+            raise torch.OutOfMemoryError(f"{NAME} out of memory. Tried to allocate {size}. GPU 0 has …")
         self.raw = raw
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from test_spatial import TINY as SPATIAL
 from test_trainer import TINY as POOLED
 
 from engine import graphs, processes
+from engine.devices import device_named
 from engine.emulator import Emulator
 from engine.equilibrium import equilibrate
 from engine.graphs import WARM, Replayed
@@ -213,3 +214,44 @@ def test_it_is_judged_and_equilibrated_the_same(graphed):
         assert scores[1][name] == pytest.approx(scores[0][name], rel=1e-3)
     assert scores[1]["vrmse"] == pytest.approx(scores[0]["vrmse"], rel=1e-3)
     np.testing.assert_allclose(ratios[1], ratios[0], rtol=1e-3)
+
+
+def test_a_device_without_room_says_what_would_fit(graphed, monkeypatch):
+    emulator = Emulator.load(emulator_folder("spectral"), graphed)
+    state = emulator.initial_state(emulator.adapt(lithium()), 50)
+    frames = [len(list(rollout(emulator, state, 2, members=members))) for members in (1, 8)]
+    monkeypatch.setattr(pretend, "room", 10**6)
+    frames += [len(list(rollout(emulator, state, 2, members=1)))]
+    assert frames == [2, 2, 2]
+    with pytest.raises(MemoryError, match=r"Tried to allocate \d+ bytes\. Fewer members at a time"):
+        list(rollout(emulator, state, 2, members=8))
+    monkeypatch.setattr(pretend, "room", 10)
+    with pytest.raises(MemoryError, match=r"choose another device"):
+        Emulator.load(emulator_folder("spectral"), graphed)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("gpu", "no device 'gpu'; say auto"), ("mps", "no GPU of Apple"), ("cuda:1", "without CUDA; cpu")],
+)
+def test_a_device_that_is_not_here_is_refused_in_words(name, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    with pytest.raises(ValueError, match=said):
+        Emulator.load(emulator_folder("spectral"), name)
+    with pytest.raises(ValueError, match=said):
+        list(train(SPECTRAL, lithium(slice(80)), tmp_path, device=name))
+
+
+def test_a_gpu_that_is_not_there_is_told_from_the_others(monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_named("auto") == torch.device("cuda")
+    assert device_named("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(ValueError, match="cuda:2 cannot be used: the GPUs here are cuda:0 to cuda:1"):
+        device_named("cuda:2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_named("auto") == torch.device("cpu")
+    with pytest.raises(ValueError, match="finds no CUDA GPU"):
+        device_named("cuda")

@@ -62,6 +62,18 @@ def test_what_goes_wrong_is_told_in_words_and_the_process_goes_on(
     assert len(list(forecaster.rollout(emulator, state, AHEAD + 3))) == AHEAD + 3
 
 
+def test_a_device_that_the_process_cannot_have_is_told_in_words(
+    forecaster: Forecaster, start: tuple[Emulator, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (emulator, state), process = start, forecaster._process
+    with monkeypatch.context() as elsewhere, pytest.raises(ForecastError, match="hpu|HPU"):
+        elsewhere.setattr(Emulator, "device", property(lambda emulator: "hpu"))
+        list(forecaster.rollout(emulator, state, 2))
+    again = Emulator(emulator.model, emulator.normaliser, emulator.card)
+    assert len(list(forecaster.rollout(again, state, 2))) == 2
+    assert forecaster._process is process
+
+
 def test_a_killed_process_is_told_and_replaced(
     forecaster: Forecaster, start: tuple[Emulator, torch.Tensor]
 ) -> None:

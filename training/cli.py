@@ -326,7 +326,7 @@ def main() -> None:
             command(rest)
         else:
             tyro.cli(_found(command), args=rest, prog=f"ldm {name}")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         sys.exit(f"ldm {name}: {error}")
 
 

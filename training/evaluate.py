@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from engine.emulator import Emulator, write_card
@@ -38,8 +37,6 @@ def run(
     folders = _folders(models)
     if record and not all(folder.is_dir() for folder in folders):
         raise ValueError("scores are recorded in an emulator's own folder; name one without a sampler")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     emulators = [_load(folder, device) for folder in folders]
     second = {"train_data": train_data, "reference": reference}
     sources = {name: Trajectory(path) if path is not None else None for name, path in second.items()}

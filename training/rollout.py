@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import tyro
 from tqdm import tqdm
 
@@ -30,8 +29,6 @@ GROUP = 8
 
 def open_emulator(model: str | Path | None, device: str = "auto") -> Emulator:
     """An emulator by folder or by the name of a shipped one; None is the shipped default."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     return Emulator.load(emulator_folder(model), device)
 
 

@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from engine.devices import device_named
 from engine.provenance import code_version, describe_hardware
 from training.bench.registry import ROWS
 from training.bench.timing import Result, Row, measure
@@ -22,6 +23,7 @@ MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}
 
 def run(only: tuple[str, ...] = (), out: Path | None = None, device: str = "cpu") -> list[Result]:
     """Measure the rows named, or all that `device` has; print each as it comes, then the table."""
+    device_named(device)  # which says in words if it is not here
     console, results = Console(), []
     rows = chosen(only, device)
     machine = describe_machine(device)

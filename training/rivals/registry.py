@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from engine.devices import device_named
 from engine.emulator import IncompatibleError
 from engine.normalise import LogNormal
 from engine.recipes import DataConfig
@@ -90,4 +91,4 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Rival:
         raise IncompatibleError(f"{folder} is no rival: {Path(error.filename).name} is missing") from None
     except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         raise IncompatibleError(f"{folder} is damaged or from another version: {error}") from error
-    return Rival(model.to(device), normaliser, card, folder.name)
+    return Rival(model.to(device_named(device)), normaliser, card, folder.name)
