@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from engine.radial import Kept
+from engine.graphs import Kept
 
 
 class Elasticity(nn.Module):

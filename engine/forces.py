@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.radial import Kept
+from engine.graphs import Kept
 
 
 def wave_vectors(grid: tuple[int, ...], voxel: Tensor) -> Tensor:

@@ -13,22 +13,41 @@ import torch
 from torch import Tensor, nn
 
 Replay = Callable[[], None]
+Capture = Callable[[Callable[[], Tensor], torch.device], tuple[Replay, Tensor]]
 
 
-def capture_cuda(function: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
+def capture_cuda(function: Callable[[], Tensor], device: torch.device) -> tuple[Replay, Tensor]:
     """What does the same again, on the same places in memory, and the tensor where its result will be."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.device(device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
         made = function()
     return graph.replay, made
 
 
-CAPTURES: dict[str, Callable[[Callable[[], Tensor]], tuple[Replay, Tensor]]] = {"cuda": capture_cuda}
+CAPTURES: dict[str, Capture] = {"cuda": capture_cuda}
 """How a kind of device captures; others do without."""
 WARM = 3
 """Calls with the same shapes before a capture: by then all that is kept has been made."""
 TOLERANCE = 1e-2
 """Relative difference of a replay that is taken for rounding in bfloat16, and not for a stale number."""
+
+
+class Kept:
+    """What is made of some tensors, kept where no gradient is wanted until they are others."""
+
+    def __init__(self) -> None:
+        self.last: tuple[tuple, Any] = ((), None)
+
+    def __call__(self, sources: tuple[Tensor, ...], make: Callable[[], Any]) -> Any:
+        """What `make` returns, for these tensors as they are now."""
+        if torch.is_grad_enabled():
+            return make()
+        key = tuple((x._version, x.data_ptr(), x.shape) for x in sources)
+        found, made = self.last
+        if found != key:
+            made = make()
+            self.last = key, made
+        return made
 
 
 class Replayed:
@@ -45,6 +64,7 @@ class Replayed:
         self._calls = 0
         self._weights: list[Tensor] = []
         self._graph: tuple[tuple[Tensor, ...], Replay, Tensor] | None = None
+        self._held: list[Any] = []
         self._refused = False
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -69,10 +89,13 @@ class Replayed:
             self._key, self._calls, self._graph = key, 0, None
         self._calls += 1
 
-    def _capture(self, capture: Callable, inputs: tuple[Tensor, ...], expected: Tensor) -> None:
+    def _capture(self, capture: Capture, inputs: tuple[Tensor, ...], expected: Tensor) -> None:
         try:
             places = tuple(torch.zeros_like(x) for x in inputs)
-            self._graph = (places, *capture(lambda: self.function(*places)))
+            self._graph = (places, *capture(lambda: self.function(*places), inputs[0].device))
+            # the graph reads what was kept, also when something else is by then
+            parts = (kept for module in self.module.modules() for kept in vars(module).values())
+            self._held = [kept.last for kept in parts if isinstance(kept, Kept)]
             difference = (self._replay(inputs) - expected).abs().max()
             if not difference <= TOLERANCE * expected.abs().max():  # nor where it is no number
                 raise RuntimeError(f"its replay differs by {float(difference):.2g}")

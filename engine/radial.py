@@ -6,11 +6,11 @@ Such a filter commutes with translations, rotations and reflections, and means t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from engine.graphs import Kept
 
 
 def hat_functions(grid: tuple[int, ...], voxel: Tensor, knots: int) -> Tensor:
@@ -27,24 +27,6 @@ def hat_functions(grid: tuple[int, ...], voxel: Tensor, knots: int) -> Tensor:
         -1, 1, 1, 1
     )
     return (1 - distance.abs()).clamp(min=0).float()
-
-
-class Kept:
-    """What is made of some tensors, kept where no gradient is wanted until they are others."""
-
-    def __init__(self) -> None:
-        self._last: tuple[tuple, Any] = ((), None)
-
-    def __call__(self, sources: tuple[Tensor, ...], make: Callable[[], Any]) -> Any:
-        """What `make` returns, for these tensors as they are now."""
-        if torch.is_grad_enabled():
-            return make()
-        key = tuple((x._version, x.data_ptr(), x.shape) for x in sources)
-        found, made = self._last
-        if found != key:
-            made = make()
-            self._last = key, made
-        return made
 
 
 class RadialFilter(nn.Module):

@@ -72,7 +72,7 @@ class Recording:
                 old.copy_(new)  # a view copies itself
 
 
-def capture(function: Callable[[], object]) -> tuple[Callable[[], None], object]:
+def capture(function: Callable[[], object], device: torch.device) -> tuple[Callable[[], None], object]:
     """As `engine.graphs.capture_cuda`."""
     Recording.current = recording = Recording()
     try:

@@ -71,13 +71,13 @@ def test_the_device_keeps_a_gpus_rules(accelerator):
     here, there = torch.ones(3), torch.ones(3, device=accelerator)
     with pytest.raises(RuntimeError, match="add of tensors on pretend and cpu"):
         here + there
-    replay, double = pretend.capture(lambda: 2 * there)
+    replay, double = pretend.capture(lambda: 2 * there, accelerator)
     there += 1
     replay()
     assert double.cpu().tolist() == [4, 4, 4]
     for forbidden in (lambda: there.sum().item(), lambda: there.copy_(here), there.cpu):
         with pytest.raises(RuntimeError, match="which a graph cannot hold"):
-            pretend.capture(forbidden)
+            pretend.capture(forbidden, accelerator)
 
 
 @pytest.mark.parametrize(
