@@ -19,7 +19,7 @@ demo: setup
 	@$(BIN)/ldm demo
 
 test: setup-test
-	@xvfb-run -a -s "-screen 0 1280x800x24" $(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-pyside: .venv/.pyside
 	@QT_API=pyside6 PYTEST_QT_API=pyside6 PYTHONPATH=.venv/pyside \

@@ -106,15 +106,15 @@ def test_slanted_cells_keep_to_plane_waves(monkeypatch):
 
 
 def test_short_numbers_where_autocast_asks_for_them(monkeypatch):
-    """bfloat16 has eight bits: outputs and gradients agree to a few thousandths, and no further."""
+    """bfloat16 has eight bits: outputs agree to a few thousandths, gradients to a few hundredths."""
     monkeypatch.setattr("engine.spectral.quick_bfloat16", lambda device: True)
-    x = torch.randn(3, 2, *GRID)
+    x = torch.randn(3, 2, *GRID, generator=torch.Generator().manual_seed(0))
     out, gradients = learning(net(), x)
     with torch.autocast("cpu", torch.bfloat16):
         short, shorter = learning(net(), x)
-    assert 0 < (short - out).norm() < 0.01 * out.norm() and short.dtype == torch.float32
+    assert 0 < (short - out).norm() < 0.005 * out.norm() and short.dtype == torch.float32
     for mine, theirs in zip(shorter, gradients, strict=True):
-        assert (mine - theirs).norm() < 0.02 * theirs.norm()
+        assert (mine - theirs).norm() < 0.05 * theirs.norm()
 
 
 @pytest.mark.slow

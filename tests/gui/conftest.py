@@ -20,22 +20,29 @@ from engine.trajectory import TrajectoryWriter
 
 
 def ensure_display() -> str:
-    """Start Xvfb where there is no display; returns why there is none, or nothing."""
-    if sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+    """Start Xvfb where there is no display; returns why there is none, or nothing.
+
+    Processes that share the tests have a display each, or their windows would take the mouse from each other.
+    """
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform != "linux" or (display and "PYTEST_XDIST_WORKER" not in os.environ):
         return ""
     if shutil.which("Xvfb") is None:
         return "no display and no Xvfb (apt install xvfb)"
     ours, theirs = os.pipe()
-    command = ["Xvfb", "-displayfd", str(theirs), "-screen", "0", "1280x1024x24", "-nolisten", "tcp"]
+    command = ["Xvfb", "-displayfd", str(theirs), "-screen", "0", "1280x800x24", "-nolisten", "tcp"]
     server = subprocess.Popen(command, pass_fds=[theirs], stderr=subprocess.DEVNULL)
     os.close(theirs)
     atexit.register(server.terminate)
     with os.fdopen(ours) as answer:
         os.environ["DISPLAY"] = ":" + answer.readline().strip()
+    os.environ.pop("WAYLAND_DISPLAY", None)
     return ""
 
 
 REASON = ensure_display()
+USUAL = np.empty, np.empty_like, np.geterr()
+"""GPAW, imported by another test, takes pytest for its own and replaces these."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,6 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def window(qapp: object) -> Iterator[Window]:
+    np.empty, np.empty_like, errors = USUAL
+    np.seterr(**errors)
     kept = Window()
     yield kept
     kept.close()

@@ -37,8 +37,10 @@ def test_histogram_says_the_distance_of_the_frame_that_is_shown(desk: SimpleName
 
 def hover(view: object, box: object, point: tuple[float, float], qtbot: object) -> str:
     """Hold the cursor over a point of a plot; what is said there."""
+    QToolTip.hideText()
+    qtbot.waitUntil(lambda: not QToolTip.text())
     qtbot.mouseMove(view.viewport(), view.mapFromScene(box.mapViewToScene(QPointF(*point))))
-    qtbot.wait(100)
+    qtbot.waitUntil(lambda: bool(QToolTip.text()))
     return QToolTip.text()
 
 
