@@ -54,8 +54,8 @@ class FieldDynamics(Dynamics):
     def chains(self, data: Dataset, index: Tensor, draws: torch.Generator) -> Tensor:
         """States (steps + 1, B, 2, Nx, Ny, Nz) under random symmetries, half of them with time reversed."""
         back = torch.rand(len(index), generator=draws) < 0.5 if data.symmetries else None
-        chains = data.chains(index, back)
-        return (augment(chains, data.symmetries, draws) if data.symmetries else chains).to(self.device)
+        chains = data.chains(index, back).to(self.device)
+        return augment(chains, data.symmetries, draws) if data.symmetries else chains
 
     def some_chains(self, data: Dataset, number: int) -> Iterator[Tensor]:
         """As many chains, evenly spread over the data, in parts of 64."""
