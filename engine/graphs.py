@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -51,11 +52,11 @@ class Kept:
 
 
 class Replayed:
-    """A function of tensors, which after some calls with the same shapes is replayed; for one thread.
+    """A function of tensors, which after some calls with the same shapes is replayed.
 
     A graph is made on blank inputs, and believed if its first replay returns what the function does: what
     cannot be captured stays as it was, with a warning. `module` holds the weights; when they change, or the
-    shapes do, the graph is made anew.
+    shapes do, the graph is made anew. It writes to its own places, so that only the first thread has it.
     """
 
     def __init__(self, function: Callable[..., Tensor], module: nn.Module) -> None:
@@ -66,11 +67,15 @@ class Replayed:
         self._graph: tuple[tuple[Tensor, ...], Replay, Tensor] | None = None
         self._held: list[Any] = []
         self._refused = False
+        self._thread: int | None = None
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """The function of `inputs`; the result is the caller's own."""
         capture = CAPTURES.get(inputs[0].device.type)
         if capture is None or self._refused or torch.is_grad_enabled():
+            return self.function(*inputs)
+        self._thread = self._thread or get_ident()
+        if self._thread != get_ident():
             return self.function(*inputs)
         self._notice(inputs)
         if self._graph is not None:

@@ -4,6 +4,7 @@ The device is `pretend`: a GPU's rules on this machine's memory.
 """
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -141,6 +142,19 @@ def test_what_no_graph_can_hold_goes_on_without_one(graphed, fault):
         assert made == [9.0] * len(made)
     if fault == "counts":  # the capture has counted once
         assert made == [3.0 * n for n in (*range(1, WARM + 2), *range(WARM + 3, WARM + 6))]
+
+
+def test_another_thread_has_no_graph(graphed):
+    weights, calls = torch.nn.Linear(1, 1).to(graphed), []
+    replayed, x = Replayed(lambda x: calls.append(1) or 2 * x, weights), torch.ones(2, device=graphed)
+
+    @torch.no_grad()
+    def made():
+        return [replayed(x)[0].item() for _ in range(WARM + 3)]
+
+    with ThreadPoolExecutor(1) as other:
+        assert made() == other.submit(made).result() == [2.0] * (WARM + 3)
+    assert len(calls) == (WARM + 2) + (WARM + 3)  # one call for the capture, then the graph here alone
 
 
 def test_gradients_are_not_replayed(graphed):
