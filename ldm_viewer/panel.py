@@ -98,6 +98,13 @@ class MainPanel(Form):
             return False
         return True
 
+    def choose_first(self) -> None:
+        """The first emulator, on the processor where the device of another day is gone."""
+        first = self.session.state.emulators[0]
+        if not self.tell(self.session.choose_emulator, first) and self.session.device != "cpu":
+            self.session.device = "cpu"
+            self.tell(self.session.choose_emulator, first)
+
     def _configure(self, name: str, value: float) -> None:
         self.tell(self.session.configure, **{name: value})
 
@@ -195,7 +202,7 @@ class MainPanel(Form):
     def _fill(self) -> None:
         state = self.session.state
         if state.emulator is None and state.emulators:
-            self.tell(self.session.choose_emulator, state.emulators[0])
+            self.choose_first()
         if state.trajectory is None and self._given(SERIES):
             self.ask_series([Path(file) for file in self._given(SERIES)])
         elif state.trajectory is None:

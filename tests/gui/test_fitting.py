@@ -107,6 +107,15 @@ def test_the_layers_menu_forecasts_from_here_and_opens_docks(desk: SimpleNamespa
     qtbot.waitUntil(lambda: desk.docks["S(q)"].seen, timeout=5_000)
 
 
+def test_a_device_that_is_gone_gives_way_to_the_processor(desk: SimpleNamespace, monkeypatch: object) -> None:
+    said = []
+    monkeypatch.setattr("ldm_viewer.panel.show_error", said.append)
+    desk.session.device = "cuda:99"
+    desk.panel.choose_first()
+    assert len(said) == 1 and "cuda:99 cannot be used" in said[0]
+    assert desk.session.device == str(desk.session.state.emulator.device) == "cpu"
+
+
 def test_preferences_are_taken_over_and_kept(desk: SimpleNamespace, qtbot: object) -> None:
     click(qtbot, desk.panel.preferences)
     dialog = desk.panel._asking
