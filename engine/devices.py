@@ -9,7 +9,7 @@ import torch
 
 
 def device_named(name: str | torch.device) -> torch.device:
-    """Auto (a GPU if PyTorch finds one), cpu, cuda, cuda:1, mps. Raises ValueError for what is not here."""
+    """The device of auto (a GPU if there is one), cpu, cuda, cuda:1 or mps. ValueError for one not here."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ from engine.models import build
 from engine.normalise import LogNormal
 from engine.recipes import from_dict, to_dict
 from engine.samplers import by_name
-from engine.threads import at_once
 
 if TYPE_CHECKING:
     from engine.trajectory import Trajectory
@@ -33,11 +31,6 @@ if TYPE_CHECKING:
 FORMAT = "ldm_viewer emulator 1"
 SPACING_TOLERANCE = 0.01
 """Relative difference of lattice vectors that a model still accepts: far below one voxel over the cell."""
-
-
-MANY = 2**18
-"""Random numbers that take a thread longer than starting it."""
-
 
 ELSEWHERE = "Close what else is in it, or choose another device."
 FEWER = "Fewer members at a time, or another device, would do."
@@ -218,22 +211,11 @@ class Emulator:
 
 
 def normal(shape: tuple[int, ...], streams: list[torch.Generator]) -> Tensor:
-    """Standard normal numbers (K, *shape), member k's from `streams[k]`; many are drawn by all threads.
+    """Standard normal numbers (K, *shape), member k's from `streams[k]`.
 
     They come from the processor wherever they go, so that a forecast is the same on every device.
     """
-    noise = torch.empty(len(streams), *shape)
-
-    def draw(rows: range) -> None:
-        for k in rows:
-            torch.randn(shape, generator=streams[k], out=noise[k])
-
-    parts = min(torch.get_num_threads(), 1 + noise.numel() // MANY)
-    if parts == 1:  # not on a thread of its own
-        draw(range(len(streams)))
-    else:
-        at_once([partial(draw, range(part, len(streams), parts)) for part in range(parts)])
-    return noise
+    return torch.stack([torch.randn(shape, generator=stream) for stream in streams])
 
 
 def save_emulator(folder: Path, model: Dynamics, normaliser: LogNormal, card: dict[str, Any]) -> None:

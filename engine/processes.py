@@ -51,9 +51,9 @@ def fabric(accelerator: str, precision: str = "32-true") -> Fabric:
 
     from engine.devices import device_named
 
-    accelerator, _, number = str(accelerator).partition(":")
-    if accelerator != "auto":
-        device_named(accelerator + f":{number}" * bool(number))
+    if accelerator != "auto":  # which Fabric also knows of Apple's GPUs
+        device_named(accelerator)
+    accelerator, _, number = accelerator.partition(":")
     nodes, each = world()
     if nodes * each == 1:
         return Fabric(accelerator=accelerator, devices=[int(number)] if number else 1, precision=precision)

@@ -63,10 +63,10 @@ def accelerator() -> Iterator[torch.device]:
     import pretend
     import torch
 
-    keep = torch.__future__.set_swap_module_params_on_conversion  # as a GPU does: parameters stay themselves
-    keep(True)
+    swap = torch.__future__.set_swap_module_params_on_conversion  # as on a GPU parameters stay themselves
+    swap(True)
     yield pretend.lend()
-    keep(False)
+    swap(False)
 
 
 @pytest.fixture

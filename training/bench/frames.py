@@ -130,7 +130,7 @@ ROWS = (
     Row("frame", "whole frame of the default", EAGER, None, _beside(1, plain=True)),
     Row("members-eager", ALL, f"{EAGER}, one member", 10, _beside(MEMBERS, plain=True)),
     Row("members-default", ALL, SAME, 10, _beside(MEMBERS, plain=False), gpu_bar=20),
-    Row("ensemble-48", f"{ALL}, 48³", "", None, _ensemble, gpu_bar=1 / 2000, places=GPU),
+    Row("ensemble-48", f"{ALL}, 48³", "", None, _ensemble, gpu_bar=1 / 2000, only=GPU),
     *DECODERS,
     Row("encode-48", "encode 48³, `paper`'s encoder", PLAIN, None, _encode),
     Row(
@@ -139,6 +139,6 @@ ROWS = (
         "decoding it (`paper`)",
         1,
         _observed,
-        places=CPU,
+        only=CPU,
     ),
 )

@@ -59,6 +59,4 @@ def _shells(device: str) -> tuple[Side, Side]:
     )
 
 
-ROWS = (
-    Row("observables", "S(q) + P(ρ) + F(q,t), 48³", "numpy, a loop over shells", 10, _shells, places=CPU),
-)
+ROWS = (Row("observables", "S(q) + P(ρ) + F(q,t), 48³", "numpy, a loop over shells", 10, _shells, only=CPU),)

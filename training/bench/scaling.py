@@ -130,4 +130,4 @@ def _voxels(device: str) -> tuple[Side, Side]:
     return sides[0], sides[1]
 
 
-ROWS = (Row("scaling", "a voxel of a frame at 96³", "a voxel at 24³", 0.5, _voxels, places=CPU),)
+ROWS = (Row("scaling", "a voxel of a frame at 96³", "a voxel at 24³", 0.5, _voxels, only=CPU),)

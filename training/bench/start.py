@@ -65,10 +65,10 @@ def _window(moment: str, device: str) -> tuple[Side, None]:
 
 
 ROWS = (
-    Row("import", "import engine and its files, without torch", "", 0.3, _import, 3.0, places=CPU),
-    Row("first-data", "start, window, data on screen", "", None, partial(_window, "truth"), 1.0, places=CPU),
+    Row("import", "import engine and its files, without torch", "", 0.3, _import, 3.0, only=CPU),
+    Row("first-data", "start, window, data on screen", "", None, partial(_window, "truth"), 1.0, only=CPU),
     Row(
         *("first-frame", "start, window, a frame on screen", "", 6, partial(_window, "first_frame"), 1.0),
-        places=CPU,
+        only=CPU,
     ),
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SECONDS = 6.0
 """Time that a row may take, once it is set up."""
 REPEATS = 25
-CPU, GPU = ("cpu",), ("gpu",)
+CPU, GPU = "cpu", "gpu"
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ class Row:
     """Repeats, at least, however long they take."""
     gpu_bar: float | None = None
     """The bar on a GPU."""
-    places: tuple[str, ...] = CPU + GPU
-    """Where the row says something."""
+    only: str | None = None
+    """CPU or GPU, where the row says something of one of them alone."""
 
     def on(self, device: str) -> bool:
         """Whether the row says something of a device."""
-        return (CPU if device == "cpu" else GPU)[0] in self.places
+        return self.only in (None, CPU if device == "cpu" else GPU)
 
 
 class Skip(Exception):
